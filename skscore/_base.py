@@ -1,0 +1,522 @@
+"""What the trained score estimators share: parameters, fit, and the methods of a fitted one.
+
+Data flow one way: X, validated rows, standardiser, tensor, loss(score network),
+fitted state, score or sample, array.  A subclass says which loss is minimised,
+at which noise level, and which sampler suits it; everything else is here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+
+from skscore._bridge import Evaluator, FittedNetwork, NetworkSpec, apply_in_chunks, array
+from skscore._chains import (
+    BURN_IN,
+    MAX_STARTS,
+    SamplingStream,
+    check_draws,
+    check_n_samples,
+    merged_starts,
+    pick,
+    resample,
+)
+from skscore._fitting import (
+    FitData,
+    check_constructor,
+    check_first_chunk,
+    first_data,
+    next_data,
+    split_rows,
+    train,
+)
+from skscore._training import Record
+from skscore._validation import (
+    Interval,
+    StrOptions,
+    available_if,
+    check_fitted,
+    check_rows,
+    finite_results,
+)
+from skscore.losses import Loss
+from skscore.metrics import hyvarinen_scorer
+from skscore.networks import ACTIVATIONS, NETWORKS
+from skscore.samplers import Sampler
+
+
+def _is_conservative(estimator: BaseScoreEstimator) -> bool:
+    if not estimator.conservative:
+        raise AttributeError(
+            f"{type(estimator).__name__} has an energy with conservative=True only: "
+            "a free vector field need not be the gradient of anything."
+        )
+    return True
+
+
+_SHARED = {
+    "parameters": """network : {"mlp", "resnet"} or importable factory, default="mlp"
+        See :mod:`skscore.networks`.
+    hidden_layer_sizes : tuple of int in [1, inf), default=(128, 128)
+        Width of each hidden layer, or of each residual block.
+    activation : str, default="silu"
+        A key of :data:`skscore.networks.ACTIVATIONS`.
+    conservative : bool, default=False
+        Whether the score is the gradient of an energy network; `energy` and
+        `log_density_ratio` exist then.
+    standardize : {"whiten", "scale", None}, default="whiten"
+        Coordinates of the network and of noise levels: decorrelated, scaled column by
+        column, or in input units (only shifted).
+    dequantize : bool, default=False
+        Whether training adds uniform noise of one gap to columns with repeated values.
+    learning_rate_init : float in (0, inf), default=0.002
+        Of AdamW.
+    batch_size : "auto" or int in [1, inf), default="auto"
+        "auto" is 256 rows, up to 1024 for tables of a million rows.
+    max_iter : int in [1, inf), default=500
+        Most rounds.  A round is one pass over the rows, but at least 50 and at most 1000
+        optimiser steps.
+    early_stopping : bool, default=True
+        Whether rows are held out, and the state that is best on them kept.
+    validation_fraction : float in (0, 1), default=0.1
+        Part of the rows held out.
+    n_iter_no_change : int in [1, inf), default=20
+        Rounds without a better validation score after which training ends.
+    tol : float in [0, inf), default=1e-4
+        How much better counts.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the network of the fit before.
+    store_starts : bool, default=True
+        Whether up to 10,000 training rows are kept, for `sample` to start from.
+    verbose : bool or int, default=False
+        Whether each round prints a line.
+    random_state : int, RandomState or None, default=None
+        Of the split, the network, the batches and the noise.
+    device : str, default="auto"
+        "auto" (the GPU when there is one), "cpu", "cuda" or "cuda:<number>".""",
+    "attributes": """n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features,)
+        Only where X had column names.
+    location_ : ndarray of shape (n_features,)
+        Mean of the training rows.
+    covariance_ : ndarray of shape (n_features, n_features)
+        Of the training rows, shrunk where they are few and floored; the metric of `score`.
+    n_iter_ : int
+        Rounds of training.
+    loss_curve_ : list of float
+        Mean training loss of each round.
+    validation_scores_ : list of float, or None
+        Minus the loss on the held-out rows after each round, always with the same draws.
+    best_validation_score_ : float, or None
+        Of the state that was kept; the untrained one competes.
+    n_skipped_steps_ : int
+        Steps without effect, because their gradient was not finite.
+    chain_starts_ : ndarray of shape (n_starts, n_features)
+        Training rows (at most 10,000) that `sample` starts from.
+    network_ : torch.nn.Module
+        The trained score network, on standardised rows.""",
+}
+
+
+def shared_documentation(cls: type) -> type:
+    """Fill the parameters and attributes that all trained estimators have into a docstring."""
+    for name, text in _SHARED.items():
+        cls.__doc__ = (cls.__doc__ or "").replace(f"<{name}>", text)
+    return cls
+
+
+class BaseScoreEstimator(BaseEstimator, ABC):
+    """A score network trained by stochastic gradients on standardised rows."""
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "network": [StrOptions(set(NETWORKS)), callable],
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "conservative": ["boolean"],
+        "standardize": [StrOptions({"whiten", "scale"}), None],
+        "dequantize": ["boolean"],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "store_starts": ["boolean"],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+        "device": [str],
+    }
+
+    def __init__(
+        self,
+        *,
+        network: str | Callable[..., Any] = "mlp",
+        hidden_layer_sizes: Any = (128, 128),
+        activation: str = "silu",
+        conservative: bool = False,
+        standardize: str | None = "whiten",
+        dequantize: bool = False,
+        learning_rate_init: float = 0.002,
+        batch_size: int | str = "auto",
+        max_iter: int = 500,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 20,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        store_starts: bool = True,
+        verbose: bool | int = False,
+        random_state: Any = None,
+        device: str = "auto",
+    ) -> None:
+        self.network = network
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.conservative = conservative
+        self.standardize = standardize
+        self.dequantize = dequantize
+        self.learning_rate_init = learning_rate_init
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.store_starts = store_starts
+        self.verbose = verbose
+        self.random_state = random_state
+        self.device = device
+
+    # -- what a subclass says ------------------------------------------------------------
+
+    @abstractmethod
+    def _loss(self) -> Loss:
+        """The objective, on standardised rows."""
+
+    @abstractmethod
+    def _level(self) -> float:
+        """Noise level of the law whose score is learnt, zero for the rows themselves."""
+
+    @abstractmethod
+    def _sampler(self) -> Sampler:
+        """The sampler of `sample`, on standardised rows."""
+
+    # -- fitting ---------------------------------------------------------------------------
+
+    def fit(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> BaseScoreEstimator:
+        """Fit to rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            At least two rows of finite numbers.
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+            Not negative; a weight of two counts as the row twice.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            For parameters and rows that are not allowed, before any training.
+        TrainingDivergedError
+            Where the first round of training had no finite gradient.
+
+        Warns
+        -----
+        TiesWarning, DegenerateColumnsWarning
+            About columns that repeat values, are constant or depend on each other.
+        ConvergenceWarning
+            Where `max_iter` ended the training, or it diverged after a good start.
+        """
+        previous = self._previous() if self.warm_start else None
+        if previous is None:
+            self._forget()
+        widths = check_constructor(self)
+        data, described = first_data(self, X, sample_weight)
+        rows = np.arange(len(data.X)), None
+        if self.early_stopping:
+            rows = split_rows(len(data.X), self.validation_fraction, data.rng)
+        network, record = self._train(data, widths, rows, self.max_iter, previous)
+        starts = resample(data.X, data.weights, MAX_STARTS, data.rng)
+        self._set_fitted(data, network, record, starts, data.total_weight, described)
+        return self
+
+    def partial_fit(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> BaseScoreEstimator:
+        """Train one round on a chunk of rows; none are held out.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The first chunk fixes location, scale and correlations for good: it must stand
+            for the rest, and have at least ``max(10, 2 * n_features)`` rows.
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        self
+        """
+        previous, widths = self._previous(), check_constructor(self)
+        if previous is None:
+            data, described = first_data(self, X, sample_weight)
+            check_first_chunk(self, data.X)
+            starts, n_seen = resample(data.X, data.weights, MAX_STARTS, data.rng), 0.0
+        else:
+            data, described = (
+                next_data(self, X, sample_weight, self._standardizer, previous.n_steps),
+                {},
+            )
+            n_seen = self._n_seen
+            earlier = getattr(self, "chain_starts_", data.X[:1])
+            starts = merged_starts(earlier, n_seen, data.X, data.weights, data.rng)
+        rows = np.arange(len(data.X)), None
+        network, record = self._train(data, widths, rows, 1, previous)
+        if previous is not None:
+            record.loss_curve[:0] = self.loss_curve_
+        self._set_fitted(data, network, record, starts, n_seen + data.total_weight, described)
+        return self
+
+    def _train(
+        self,
+        data: FitData,
+        widths: tuple[int, ...],
+        rows: tuple[np.ndarray, np.ndarray | None],
+        n_rounds: int,
+        previous: FittedNetwork | None,
+    ) -> tuple[FittedNetwork, Record]:
+        """One run of the workshop over the numbers of training and validation rows."""
+        d, level = data.X.shape[1], self._level()
+        spec = NetworkSpec(self.network, d, widths, self.activation, self.conservative, sigma=level)
+        return train(
+            self,
+            data,
+            spec,
+            self._loss(),
+            training=rows[0],
+            validation=rows[1],
+            n_rounds=n_rounds,
+            previous=previous,
+        )
+
+    def _set_fitted(
+        self,
+        data: FitData,
+        network: FittedNetwork,
+        record: Record,
+        starts: np.ndarray,
+        n_seen: float,
+        described: dict[str, Any],
+    ) -> None:
+        """Set all that was learnt, at once and last: an interrupted fit leaves nothing."""
+        scores = record.validation_scores or None
+        fitted = described | {
+            "location_": data.standardizer.location,
+            "covariance_": data.standardizer.covariance,
+            "n_iter_": len(record.loss_curve),
+            "n_skipped_steps_": record.n_skipped,
+            "loss_curve_": record.loss_curve,
+            "validation_scores_": scores,
+            "best_validation_score_": None if scores is None else max(scores),
+            "_standardizer": data.standardizer,
+            "_network": network,
+            "_n_seen": n_seen,
+            "_stream": SamplingStream(int(data.rng.randint(2**31 - 1))),
+        }
+        if network.spec.sigma > 0:
+            fitted["sigma_"] = network.spec.sigma
+        if self.store_starts:
+            fitted["chain_starts_"] = starts
+        self.__dict__.update(fitted)
+
+    def _previous(self) -> FittedNetwork | None:
+        return getattr(self, "_network", None)
+
+    def _forget(self) -> None:
+        """Unfit: no old result outlives a fit that fails."""
+        parameters = self.get_params(deep=False)
+        for name in [n for n in vars(self) if n not in parameters]:
+            if name.endswith("_") or name.startswith("_") and not name.startswith("__"):
+                delattr(self, name)
+
+    # -- a fitted estimator ----------------------------------------------------------------
+
+    @property
+    def network_(self) -> Any:
+        """The trained score network on standardised rows, a ``torch.nn.Module`` on the CPU."""
+        check_fitted(self)
+        return self._network.module()
+
+    def _map(
+        self, name: str, X: ArrayLike, fn: Callable[[Evaluator, np.ndarray], np.ndarray]
+    ) -> np.ndarray:
+        """`fn` of the opened network and standardised rows, for all rows of X."""
+        X = check_rows(self, X)
+        network = self._network.open(self.device)
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = apply_in_chunks(lambda x: fn(network, self._standardizer.transform(x)), X)
+        return finite_results(values, f"{name} of {type(self).__name__}")
+
+    def score_function(self, X: ArrayLike) -> np.ndarray:
+        """``s(x) = grad_x log p(x)`` in input space.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            In one over the units of X.
+        """
+        to_input = lambda network, z: self._standardizer.input_score(network.score(z))  # noqa: E731
+        return self._map("score_function", X, to_input)
+
+    def score_divergence(self, X: ArrayLike, *, metric: ArrayLike | None = None) -> np.ndarray:
+        """``tr grad_x s(x)``, exact; with a metric M, ``tr(M grad_x s(x))``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        metric : array-like of shape (n_features, n_features), default=None
+            Symmetric and positive semi-definite; None is the identity.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        check_fitted(self)
+        v = self._standardizer.directions(None if metric is None else np.asarray(metric))
+        return self._map("score_divergence", X, lambda network, z: network.divergence(z, v))
+
+    @available_if(_is_conservative)
+    def energy(self, X: ArrayLike) -> np.ndarray:
+        """``E(x) = -log p(x)`` up to a constant, with ``-grad E = s``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            In nats.
+        """
+        return self._map("energy", X, Evaluator.energy)
+
+    @available_if(_is_conservative)
+    def log_density_ratio(self, X: ArrayLike, X0: ArrayLike) -> np.ndarray:
+        """``log p(x) - log p(x0)`` row by row, ``E(x0) - E(x)``; constants cancel.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        X0 : array-like of shape (n_samples, n_features) or (1, n_features)
+            One row is compared with all rows of X.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            In nats.
+        """
+        energies, references = self.energy(X), self.energy(X0)
+        if len(references) not in (1, len(energies)):
+            raise ValueError(
+                f"X0 must have one row or as many as X, {len(energies)}. "
+                f"Got {len(references)} rows."
+            )
+        return references - energies
+
+    def score(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Hyvarinen's criterion on the rows, in the metric of `covariance_`; higher is better.
+
+        ``-(1/n) sum [ 1/2 s' M s + tr(M grad s) ]`` with ``M = covariance_`` is, up to a
+        constant of the data, minus the Fisher divergence to the law of the rows.  It is the
+        same in all units, and comparable over noise levels, networks and estimators.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+            A Gaussian scores about n_features / 2.
+        """
+        return hyvarinen_scorer(self, X, y, sample_weight)
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: Any = None,
+        *,
+        init: ArrayLike | None = None,
+    ) -> np.ndarray:
+        """Draw rows by Markov chains, one chain a row.
+
+        Chains start at training rows, drawn at random, so that separated modes keep their
+        weights.
+
+        Parameters
+        ----------
+        n_samples : int in [1, inf), default=1
+        random_state : int, RandomState or None, default=None
+            None draws anew at every call, an integer repeats.
+        init : array-like of shape (n_starts, n_features), default=None
+            Rows to start from instead of training rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+
+        Raises
+        ------
+        SamplingDivergedError
+            Where a chain leaves the finite numbers.
+        """
+        n_samples = check_n_samples(n_samples)
+        check_fitted(self)
+        rng = np.random.RandomState(self._stream.next(random_state))
+        z = self._standardizer
+        starts = z.jitter(z.transform(pick(self._starts(init), n_samples, rng)), rng)
+        network = self._network.open(self.device)
+        seed = int(rng.randint(2**31 - 1))
+        chains = network.run_chains(self._sampler(), starts, seed, burn_in=BURN_IN)
+        draws = z.inverse_transform(array(chains.draws))
+        return check_draws(draws, chains.step_size, type(self).__name__)
+
+    def _starts(self, init: ArrayLike | None) -> np.ndarray:
+        """Rows for chains to start from."""
+        if init is not None:
+            return check_rows(self, init)
+        if not hasattr(self, "chain_starts_"):
+            raise ValueError(
+                f"{type(self).__name__} was fitted with store_starts=False and kept no training "
+                "rows: pass the rows that chains start from as init."
+            )
+        return self.chain_starts_
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "density_estimator"
+        return tags

@@ -1,0 +1,338 @@
+"""The threshold between arrays and tensors: the only module that knows both.
+
+Below it live torch and nothing of numpy or scikit-learn; above it numpy and
+scikit-learn and no torch.  What crosses is made here: tensors, arrays, seeds to
+generators, states to arrays.  Networks train in float32.  They are evaluated in
+float64, so that the result for a row does not depend on the rows beside it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from skscore import _gaussian
+from skscore._calculus import divergence
+from skscore._training import Plan, Record, train
+from skscore.losses import Loss
+from skscore.networks import NETWORKS, EnergyNetwork, ScoreNetwork
+from skscore.samplers import Chains, Sampler, run_chains
+
+CHUNK = 1024
+"""Rows evaluated at a time."""
+
+_CACHE_BYTES = 2**28
+_LARGE_NETWORK = 2_000_000
+_BUILDING = threading.Lock()
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of a name; "auto" is the GPU when there is one."""
+    has_cuda = torch.cuda.is_available()
+    if name == "auto":
+        return torch.device("cuda" if has_cuda else "cpu")
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(_device_message(name)) from error
+    usable = device.type == "cpu" or (
+        device.type == "cuda" and has_cuda and (device.index or 0) < torch.cuda.device_count()
+    )
+    if not usable:
+        raise ValueError(_device_message(name))
+    return device
+
+
+def _device_message(name: object) -> str:
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    here = ", ".join(repr(f"cuda:{i}") for i in range(n_gpus)) or "no CUDA device on this machine"
+    return (
+        "The 'device' parameter must be 'auto', 'cpu', 'cuda' or 'cuda:<number>' of a "
+        f"device that exists ({here}). Got {name!r} instead."
+    )
+
+
+def tensor(rows: np.ndarray, device: torch.device, dtype: torch.dtype = torch.float64) -> Tensor:
+    """A tensor of its own memory: the caller's array (maybe read-only) is never aliased."""
+    return torch.tensor(np.asarray(rows), dtype=dtype, device=device)
+
+
+def array(values: Tensor) -> np.ndarray:
+    """A float64 array."""
+    return values.detach().to("cpu", torch.float64).numpy()
+
+
+def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator on a device; no global state is involved."""
+    return torch.Generator(device).manual_seed(seed)
+
+
+@contextmanager
+def _workshop(n_threads: int | None) -> Iterator[None]:
+    """Given threads and ordinary grad modes, whatever the caller's are; put back after."""
+    before = torch.get_num_threads()
+    if n_threads is not None:
+        torch.set_num_threads(n_threads)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def apply_in_chunks(
+    fn: Callable[[np.ndarray], np.ndarray], X: np.ndarray, chunk: int = CHUNK
+) -> np.ndarray:
+    """`fn` of `chunk` rows at a time, joined."""
+    parts = [fn(X[start : start + chunk]) for start in range(0, len(X), chunk)]
+    return np.concatenate(parts)
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """All that is needed to build a score network, in plain values."""
+
+    network: str | Callable[..., nn.Module]
+    n_features: int
+    hidden_layer_sizes: tuple[int, ...]
+    activation: str
+    conservative: bool
+    sigma: float
+
+    def build(self, seed: int = 0) -> nn.Module:
+        """An untrained network; the global generator is as it was afterwards."""
+        factory = NETWORKS[self.network] if isinstance(self.network, str) else self.network
+        wrapper = EnergyNetwork if self.conservative else ScoreNetwork
+        out_features = 1 if self.conservative else self.n_features
+        with _BUILDING:
+            state, dtype = torch.get_rng_state(), torch.get_default_dtype()
+            try:
+                torch.set_default_dtype(torch.float32)
+                torch.default_generator.manual_seed(seed)
+                body = factory(
+                    self.n_features, out_features, self.hidden_layer_sizes, self.activation
+                )
+                return wrapper(body, self.sigma)
+            finally:
+                torch.set_default_dtype(dtype)
+                torch.set_rng_state(state)
+
+
+def _to_arrays(tree: Any) -> Any:
+    if isinstance(tree, Tensor):
+        return tree.detach().cpu().numpy().copy()
+    return {key: _to_arrays(value) for key, value in tree.items()}
+
+
+def _to_tensors(tree: Any, device: torch.device) -> Any:
+    if isinstance(tree, np.ndarray):
+        return torch.tensor(tree, device=device)
+    return {key: _to_tensors(value, device) for key, value in tree.items()}
+
+
+@dataclass(frozen=True)
+class FittedNetwork:
+    """A trained network as plain values: its spec, its arrays, and those to go on from."""
+
+    spec: NetworkSpec
+    average: dict[str, np.ndarray]
+    last: dict[str, np.ndarray]
+    moments: dict[int, dict[str, np.ndarray]]
+    n_steps: int
+
+    @classmethod
+    def from_record(cls, spec: NetworkSpec, record: Record) -> FittedNetwork:
+        """Arrays of a training record."""
+        states = (record.average, record.last, record.moments)
+        return cls(spec, *(_to_arrays(state) for state in states), record.n_steps)
+
+    def to_record(self, device: torch.device) -> Record:
+        """The training record to go on from."""
+        states = (self.average, self.last, self.moments)
+        return Record(*(_to_tensors(state, device) for state in states), self.n_steps)
+
+    def module(self) -> nn.Module:
+        """The network itself, on the CPU, in float32."""
+        network = self.spec.build()
+        network.load_state_dict(_to_tensors(self.average, torch.device("cpu")))
+        return network.eval()
+
+    def open(self, device: str) -> Evaluator:
+        """The network on a device, ready for arrays."""
+        return Evaluator(self.module(), resolve_device(device))
+
+
+class Evaluator:
+    """A network on a device, called with arrays of standardised rows, (n, d) float64."""
+
+    def __init__(self, network: nn.Module, device: torch.device) -> None:
+        self._device = device
+        self._network = network.to(device, torch.float64).requires_grad_(False)
+        large = sum(p.numel() for p in network.parameters()) > _LARGE_NETWORK
+        self._n_threads = None if large else 1
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], rows: np.ndarray) -> np.ndarray:
+        with _workshop(self._n_threads), torch.no_grad():
+            return array(fn(tensor(rows, self._device)))
+
+    def score(self, rows: np.ndarray) -> np.ndarray:
+        """Scores, (n, d)."""
+        return self._apply(self._network, rows)
+
+    def divergence(self, rows: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        """``sum_k v_k' J v_k`` for directions of shape (m, d), (n,)."""
+        v = tensor(directions, self._device)
+        return self._apply(lambda x: divergence(self._network, x, v)[1], rows)
+
+    def energy(self, rows: np.ndarray) -> np.ndarray:
+        """Energies of a conservative network, (n,)."""
+        return self._apply(self._network.energy, rows)
+
+    def run_chains(self, sampler: Sampler, starts: np.ndarray, seed: int, **steps: int) -> Chains:
+        """Chains in float32 on the device; see :func:`skscore.samplers.run_chains`."""
+        network = self._network.float()
+        with _workshop(self._n_threads):
+            x = tensor(starts, self._device, torch.float32)
+            source = generator(seed, self._device)
+            chains = run_chains(sampler, network, x, generator=source, **steps)
+        self._network.double()
+        return chains
+
+
+def run_callable_chains(
+    sampler: Sampler,
+    score: Callable[[np.ndarray], np.ndarray],
+    starts: np.ndarray,
+    seed: int,
+    **steps: int,
+) -> Chains:
+    """Chains on a score that takes and gives arrays."""
+    cpu = torch.device("cpu")
+    with _workshop(1):
+        return run_chains(
+            sampler,
+            lambda x: tensor(score(array(x)), cpu),
+            tensor(starts, cpu),
+            generator=generator(seed),
+            **steps,
+        )
+
+
+class RowSource:
+    """Standardised rows by index, as float32 tensors on a device.
+
+    A table of up to 256 MiB is standardised once and kept on the device; of a larger one
+    each batch is standardised as it is asked for.  `uniform` and `normal` are (m, d)
+    directions along which every visit to a row adds U(-1/2, 1/2) and N(0, 1) noise:
+    dequantisation, and the law of directions in which the rows do not vary.
+    """
+
+    def __init__(
+        self,
+        X: np.ndarray,
+        weights: np.ndarray | None,
+        standardize: Callable[[np.ndarray], np.ndarray],
+        uniform: np.ndarray,
+        normal: np.ndarray,
+        device: torch.device,
+    ) -> None:
+        self.device = device
+        self._X, self._standardize = X, standardize
+        self._uniform = tensor(uniform, device, torch.float32)
+        self._normal = tensor(normal, device, torch.float32)
+        self._weights = None if weights is None else tensor(weights, device, torch.float32)
+        cached = 4 * X.size <= _CACHE_BYTES
+        self._table = self._read(slice(None)) if cached else None
+
+    def _read(self, index: Any) -> Tensor:
+        rows = self._X[index]
+        rows = apply_in_chunks(lambda part: self._standardize(part).astype(np.float32), rows)
+        return torch.from_numpy(rows).to(self.device)
+
+    def take(self, index: Tensor, source: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Rows (b, d) and weights (b,) at an index (b,)."""
+        table = self._table
+        x = self._read(index.cpu().numpy()) if table is None else table[index]
+        if len(self._uniform):
+            u = x.new_empty(len(x), len(self._uniform)).uniform_(-0.5, 0.5, generator=source)
+            x = x + u @ self._uniform
+        if len(self._normal):
+            z = x.new_empty(len(x), len(self._normal)).normal_(generator=source)
+            x = x + z @ self._normal
+        weights = x.new_ones(len(x)) if self._weights is None else self._weights[index]
+        return x, weights
+
+
+def train_network(
+    spec: NetworkSpec,
+    loss: Loss,
+    rows: RowSource,
+    training: np.ndarray,
+    validation: np.ndarray | None,
+    plan: Plan,
+    *,
+    seeds: tuple[int, int],
+    resume: FittedNetwork | None = None,
+    on_round: Callable[[dict[str, Any]], None] | None = None,
+) -> tuple[FittedNetwork, Record]:
+    """Build, or take up, a network and train it; `seeds` are of its weights and of the draws."""
+    device = rows.device
+    network = spec.build(seeds[0]).to(device)
+    large = sum(p.numel() for p in network.parameters()) > _LARGE_NETWORK
+    with _workshop(None if large else 1):
+        record = train(
+            network,
+            loss,
+            rows,
+            torch.as_tensor(training, device=device),
+            None if validation is None else torch.as_tensor(validation, device=device),
+            plan,
+            generator=generator(seeds[1], device),
+            resume=None if resume is None else resume.to_record(device),
+            on_round=on_round,
+        )
+    return FittedNetwork.from_record(spec, record), record
+
+
+class ClosedForm:
+    """A mixture in closed form, called with arrays; `variance` set means one for all."""
+
+    def __init__(
+        self,
+        weights: np.ndarray,
+        means: np.ndarray,
+        covariances: np.ndarray | None = None,
+        variance: float | None = None,
+    ) -> None:
+        cpu = torch.device("cpu")
+        w, m = tensor(weights, cpu), tensor(means, cpu)
+        if variance is None:
+            self._law = _gaussian.GaussianMixture(w, m, tensor(covariances, cpu))
+        else:
+            self._law = _gaussian.IsotropicMixture(w, m, variance)
+        self._chunk = max(1, min(CHUNK, 2**22 // max(1, means.size)))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], X: np.ndarray) -> np.ndarray:
+        cpu = torch.device("cpu")
+        with _workshop(None), torch.no_grad():
+            return apply_in_chunks(lambda rows: array(fn(tensor(rows, cpu))), X, self._chunk)
+
+    def log_density(self, X: np.ndarray) -> np.ndarray:
+        """``log p(x)`` in nats, (n,)."""
+        return self._apply(self._law.log_density, X)
+
+    def score(self, X: np.ndarray) -> np.ndarray:
+        """``grad_x log p(x)``, (n, d)."""
+        return self._apply(self._law.score, X)
+
+    def score_divergence(self, X: np.ndarray, metric: np.ndarray) -> np.ndarray:
+        """``tr(metric grad s)``, (n,)."""
+        A = tensor(metric, torch.device("cpu"))
+        return self._apply(lambda x: self._law.score_divergence(x, A), X)

@@ -1,0 +1,218 @@
+"""The steps of a fit: check what comes in, measure the rows, split, train, report.
+
+Free functions of an estimator (read for its parameters, never written to) and
+of plain values, in the order in which ``fit`` calls them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+
+from skscore._bridge import FittedNetwork, NetworkSpec, RowSource, resolve_device, train_network
+from skscore._standardize import Standardizer
+from skscore._training import Plan, Record
+from skscore._validation import (
+    check_parameters,
+    check_rows,
+    check_weights,
+    column_names,
+    first_rows,
+    importable,
+    integer_seeds,
+)
+from skscore.exceptions import ConvergenceWarning, TrainingDivergedError
+from skscore.losses import Loss
+from skscore.networks import SMOOTH_ACTIVATIONS
+
+_MIN_CHUNK = 10
+
+
+@dataclass(frozen=True)
+class FitData:
+    """What a training run is about: rows of positive weight, and how they are standardised."""
+
+    X: np.ndarray
+    weights: np.ndarray | None
+    standardizer: Standardizer
+    rng: np.random.RandomState
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights; the number of rows where there are none."""
+        return float(len(self.X) if self.weights is None else self.weights.sum())
+
+
+def check_constructor(estimator: BaseEstimator) -> tuple[int, ...]:
+    """Hold the parameters to what is allowed; returns the widths of the network."""
+    check_parameters(estimator)
+    resolve_device(estimator.device)
+    name = type(estimator).__name__
+    widths = tuple(np.atleast_1d(estimator.hidden_layer_sizes).tolist())
+    if not widths or not all(isinstance(w, int) and w >= 1 for w in widths):
+        raise ValueError(
+            f"The 'hidden_layer_sizes' parameter of {name} must hold at least one int, each in "
+            f"the range [1, inf). Got {estimator.hidden_layer_sizes!r} instead."
+        )
+    if estimator.conservative and estimator.activation not in SMOOTH_ACTIVATIONS:
+        legal = ", ".join(repr(a) for a in SMOOTH_ACTIVATIONS)
+        raise ValueError(
+            f"The 'activation' parameter of {name} must be smooth with conservative=True, "
+            f"one of: {legal}. Got {estimator.activation!r} instead."
+        )
+    if callable(estimator.network) and not importable(estimator.network):
+        raise ValueError(
+            f"The 'network' parameter of {name} must be 'mlp', 'resnet' or a factory that can be "
+            "imported by its name, so that the estimator can be pickled. Got "
+            f"{estimator.network!r} instead: define it at the top level of a module."
+        )
+    return widths
+
+
+def first_data(
+    estimator: BaseEstimator, X: ArrayLike, sample_weight: ArrayLike | None
+) -> tuple[FitData, dict[str, Any]]:
+    """Checked and measured rows of a fit, and the attributes that describe their columns."""
+    rows, described = first_rows(estimator, X)
+    names = column_names(X, rows.shape[1])
+    rows, weights = _positive(estimator, rows, sample_weight, least=2)
+    rng = np.random.RandomState(integer_seeds(estimator.random_state, 1)[0])
+    standardizer = Standardizer.fit(
+        rows, weights, form=estimator.standardize, dequantize=estimator.dequantize, names=names
+    )
+    return FitData(rows, weights, standardizer, rng), described
+
+
+def next_data(
+    estimator: BaseEstimator,
+    X: ArrayLike,
+    sample_weight: ArrayLike | None,
+    standardizer: Standardizer,
+    n_steps: int,
+) -> FitData:
+    """Checked rows of a later chunk, in the standardisation of the first."""
+    rows = check_rows(estimator, X)
+    rows, weights = _positive(estimator, rows, sample_weight, least=1)
+    rng = np.random.RandomState([integer_seeds(estimator.random_state, 1)[0], n_steps])
+    return FitData(rows, weights, standardizer, rng)
+
+
+def check_first_chunk(estimator: BaseEstimator, X: np.ndarray) -> None:
+    """Refuse a first chunk too small to fix location, scale and correlations."""
+    n, d = X.shape
+    least = max(_MIN_CHUNK, 2 * d)
+    if n < least:
+        raise ValueError(
+            f"The first chunk given to partial_fit of {type(estimator).__name__} fixes the "
+            f"standardisation and must have at least {least} rows for {d} columns. Got {n} rows."
+        )
+
+
+def _positive(
+    estimator: BaseEstimator, rows: np.ndarray, sample_weight: ArrayLike | None, *, least: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Rows of positive weight, and their weights (None where all are equal)."""
+    weights = check_weights(sample_weight, len(rows))
+    if weights is None or (weights > 0).all():
+        return rows, weights
+    kept = weights > 0
+    if kept.sum() < least:
+        raise ValueError(
+            f"{type(estimator).__name__} needs at least {least} rows of positive weight. "
+            f"Got n_samples={kept.sum()} of them."
+        )
+    return rows[kept], weights[kept]
+
+
+def split_rows(
+    n_rows: int, fraction: float, rng: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers for training and for validation, at least one of each."""
+    order = rng.permutation(n_rows)
+    n_held = min(max(1, round(fraction * n_rows)), n_rows - 1)
+    return np.sort(order[n_held:]), np.sort(order[:n_held])
+
+
+def train(
+    estimator: BaseEstimator,
+    data: FitData,
+    spec: NetworkSpec,
+    loss: Loss,
+    *,
+    training: np.ndarray,
+    validation: np.ndarray | None,
+    n_rounds: int,
+    previous: FittedNetwork | None,
+) -> tuple[FittedNetwork, Record]:
+    """One run of the workshop."""
+    if previous is not None and previous.spec != spec:
+        raise ValueError(
+            f"{type(estimator).__name__} cannot go on from its earlier fit with another network, "
+            f"noise level or number of columns: it was {previous.spec}, it is {spec}. Fit a "
+            "clone, or set warm_start=False."
+        )
+    seeds = [int(seed) for seed in data.rng.randint(2**31 - 1, size=3)]
+    auto = min(max(256, len(training) // 1000), 1024)
+    plan = Plan(
+        n_rounds=n_rounds,
+        batch_size=auto if estimator.batch_size == "auto" else estimator.batch_size,
+        learning_rate=estimator.learning_rate_init,
+        patience=estimator.n_iter_no_change,
+        tol=estimator.tol,
+        validation_seed=seeds[2],
+    )
+    weights = None if data.weights is None else data.weights / data.weights[training].mean()
+    z = data.standardizer
+    device = resolve_device(estimator.device)
+    network, record = train_network(
+        spec,
+        loss,
+        RowSource(data.X, weights, z.transform, z.uniform, z.normal, device),
+        training,
+        validation,
+        plan,
+        seeds=(seeds[0], seeds[1]),
+        resume=previous,
+        on_round=_print_round(type(estimator).__name__) if estimator.verbose else None,
+    )
+    _report(estimator, record, validated=validation is not None)
+    return network, record
+
+
+def _print_round(name: str) -> Any:
+    def show(round_: dict[str, Any]) -> None:
+        line = f"[{name}] round {round_['round']}: loss {round_['loss']:.6g}"
+        if round_["validation_score"] is not None:
+            line += f", validation score {round_['validation_score']:.6g}"
+        print(line)
+
+    return show
+
+
+def _report(estimator: BaseEstimator, record: Record, *, validated: bool) -> None:
+    """Say how training ended, unless well."""
+    name, rate = type(estimator).__name__, estimator.learning_rate_init
+    if record.status == "diverged" and not record.loss_curve:
+        raise TrainingDivergedError(
+            f"{name} met no finite gradient in its first round of training. Lower "
+            f"learning_rate_init (it is {rate}), and look for extreme values in X."
+        )
+    if record.status == "diverged":
+        message = (
+            f"Training of {name} diverged in round {len(record.loss_curve) + 1}; the last good "
+            f"state was kept. Lower learning_rate_init (it is {rate})."
+        )
+    elif record.status == "max_iter" and validated:
+        message = (
+            f"Training of {name} stopped at max_iter={estimator.max_iter} rounds, before "
+            f"n_iter_no_change={estimator.n_iter_no_change} rounds went by without a better "
+            "validation score. The best state was kept; a larger max_iter may find a better one."
+        )
+    else:
+        return
+    warnings.warn(message, ConvergenceWarning, stacklevel=4)

@@ -1,0 +1,296 @@
+"""The standardiser, which alone owns the change of variables.
+
+Rows become ``z = ((x - location) / scale) T`` with a symmetric T of shape
+(d, d): the inverse square root of the correlation matrix (``"whiten"``; ZCA,
+so column j of z is still mostly column j of x), the identity (``"scale"``), or
+``diag(scale)``, which leaves the units of x (None).  With ``W = T diag(1 /
+scale)`` the score of x is ``W' s(z)``, its Jacobian ``W' J W``, and its
+log-density that of z plus ``log |det W|``.
+
+The correlation matrix C is shrunk to ``(1 - a) C + a I`` with the a that
+maximises the leave-one-out likelihood of a Gaussian (Hoffbeck and Landgrebe
+1996): next to nothing for long tables, however correlated, and as much as
+needed for short ones.  Directions without variance get a floor's variance,
+relative to the rest, and one warning.
+
+References
+----------
+Kessy, Lewin and Strimmer (2018). Optimal whitening and decorrelation.
+Hoffbeck and Landgrebe (1996). Covariance matrix estimation and classification
+with limited training data.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from skscore.exceptions import DegenerateColumnsWarning, TiesWarning
+
+CONSTANT = 1e-9
+"""Range, relative to the largest magnitude, up to which a column counts as constant."""
+RANK = 1e-10
+"""Eigenvalue of the correlation matrix, relative to the largest, of a null direction."""
+TIES = 0.05
+"""Part of repeated values above which a column is reported."""
+
+_CHUNK = 65_536
+_SHRINKAGE_ROWS = 10_000
+_TIES_ROWS = 100_000
+_SHRINKAGES = np.concatenate([[0.0], np.geomspace(1e-8, 1.0, 33)])
+
+_FORMS = ("whiten", "scale", None)
+
+
+@dataclass(frozen=True)
+class Standardizer:
+    """The fitted change of variables between rows x and standardised rows z.
+
+    Attributes
+    ----------
+    location, scale : ndarray of shape (d,)
+        Of the columns, floored.
+    transform_matrix : ndarray of shape (d, d)
+        The symmetric T above, and its inverse `inverse_matrix`.
+    covariance : ndarray of shape (d, d)
+        Of the rows, shrunk and floored; the metric of Hyvarinen's criterion.
+    uniform, normal : ndarray of shape (m, d)
+        Noise that standardised rows get at every visit of the training loop: uniform
+        along the first (dequantisation), normal along the second (null directions).
+    """
+
+    location: np.ndarray
+    scale: np.ndarray
+    transform_matrix: np.ndarray
+    inverse_matrix: np.ndarray
+    covariance: np.ndarray
+    uniform: np.ndarray
+    normal: np.ndarray
+
+    @classmethod
+    def fit(
+        cls,
+        X: np.ndarray,
+        weights: np.ndarray | None = None,
+        *,
+        form: str | None = "whiten",
+        dequantize: bool = False,
+        names: list[str] | None = None,
+    ) -> Standardizer:
+        """Measure (n, d) rows with optional weights (n,); `names` are for the warnings."""
+        names = [str(j) for j in range(X.shape[1])] if names is None else names
+        location, scale, correlation, constant = _moments(X, weights, names)
+        gaps = _gaps(X, constant, names, warn=not dequantize)
+        if not dequantize:
+            gaps = np.zeros_like(gaps)
+        scale, correlation = _with_uniform(scale, correlation, gaps)
+        values, vectors, null = _eigen(X, weights, location, scale, correlation, constant)
+        _warn_degenerate(constant, vectors[:, null], names)
+
+        correlation = (vectors * values) @ vectors.T
+        covariance = correlation * scale[:, None] * scale
+        if not (np.isfinite(covariance).all() and (covariance.diagonal() > 0).all()):
+            raise ValueError(
+                "The columns of X are too large or too small: their variances must lie within "
+                "1e-300 and 1e300. Rescale X."
+            )
+        T, T_inverse = _forms(form, values, vectors, scale)
+        floors = np.vstack([np.eye(len(scale))[constant], (vectors * values**0.5).T[null]])
+        return cls(
+            location,
+            scale,
+            T,
+            T_inverse,
+            covariance,
+            uniform=((np.diag(gaps) / scale) @ T)[gaps > 0],
+            normal=floors @ T,
+        )
+
+    def transform(self, X: np.ndarray) -> np.ndarray:
+        """Standardised rows, (n, d) float64."""
+        return ((X - self.location) / self.scale) @ self.transform_matrix
+
+    def inverse_transform(self, Z: np.ndarray) -> np.ndarray:
+        """Rows in input units, (n, d)."""
+        return self.location + self.scale * (Z @ self.inverse_matrix)
+
+    def input_score(self, scores: np.ndarray) -> np.ndarray:
+        """``W' s``: scores of z turned into scores of x."""
+        return (scores @ self.transform_matrix) / self.scale
+
+    def directions(self, metric: np.ndarray | None = None) -> np.ndarray:
+        """Rows v_k with ``sum_k v_k' J_z v_k = tr(metric J_x)``; None is the identity."""
+        W = self.transform_matrix / self.scale
+        if metric is None:
+            return W.T.copy()
+        values, vectors = np.linalg.eigh(W @ metric @ W.T)
+        return (vectors * np.sqrt(np.maximum(values, 0.0))).T
+
+    def jitter(self, Z: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+        """Standardised rows with one draw of the training noise."""
+        n = len(Z)
+        uniform = rng.uniform(-0.5, 0.5, size=(n, len(self.uniform)))
+        normal = rng.standard_normal((n, len(self.normal)))
+        return Z + uniform @ self.uniform + normal @ self.normal
+
+
+def check_form(owner: object, form: object) -> None:
+    """Refuse a `standardize` parameter that names no form."""
+    if form not in _FORMS:
+        raise ValueError(
+            f"The 'standardize' parameter of {type(owner).__name__} must be 'whiten', "
+            f"'scale' or None. Got {form!r} instead."
+        )
+
+
+def _moments(
+    X: np.ndarray, weights: np.ndarray | None, names: list[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Location, scale, correlation matrix and the mask of constant columns."""
+    n, d = X.shape
+    low, high = X.min(0).astype(np.float64), X.max(0).astype(np.float64)
+    with np.errstate(over="ignore"):
+        extent = high - low
+    magnitude = np.maximum(np.abs(low), np.abs(high))
+    if not np.isfinite(extent).all():
+        worst = names[int(np.argmax(~np.isfinite(extent)))]
+        raise ValueError(f"The values of column {worst} of X span more than 1e308. Rescale it.")
+    constant = extent <= CONSTANT * magnitude
+    unit = np.where(constant, 1.0, extent)
+
+    w = np.ones(n) if weights is None else weights
+    shift, total = np.zeros(d), w.sum()
+    for part in _parts(n):
+        shift += (w[part] / total) @ ((X[part] - low) / unit)
+    location = np.where(constant, (low + high) / 2, low + shift * unit)
+    second = np.zeros((d, d))
+    for part in _parts(n):
+        u = (X[part] - location) / unit
+        second += (u * (w[part] / total)[:, None]).T @ u
+    deviation = np.sqrt(second.diagonal())
+    scale = np.where(constant, 1.0, unit * deviation)
+    floor = CONSTANT * np.where(magnitude > 0, magnitude, scale[~constant].max(initial=0.0) or 1.0)
+    scale = np.where(constant, floor, scale)
+    safe = np.where(constant, 1.0, deviation)
+    correlation = second / safe[:, None] / safe
+    correlation[constant] = correlation[:, constant] = 0.0
+    np.fill_diagonal(correlation, 1.0)
+    return location, scale, correlation, constant
+
+
+def _parts(n: int) -> list[slice]:
+    return [slice(start, start + _CHUNK) for start in range(0, n, _CHUNK)]
+
+
+def _spread_rows(X: np.ndarray, most: int) -> slice:
+    """At most `most` rows, evenly spread."""
+    return slice(None, None, max(1, -(-len(X) // most)))
+
+
+def _gaps(X: np.ndarray, constant: np.ndarray, names: list[str], *, warn: bool) -> np.ndarray:
+    """Median gap between the distinct values of each column with ties, else zero."""
+    rows = X[_spread_rows(X, _TIES_ROWS)]
+    gaps = np.zeros(X.shape[1])
+    for j in np.flatnonzero(~constant):
+        distinct = np.unique(rows[:, j]).astype(np.float64)
+        if 1 - len(distinct) / len(rows) > TIES and len(distinct) > 1:
+            gaps[j] = np.median(np.diff(distinct))
+    if warn and gaps.any():
+        tied = ", ".join(names[j] for j in np.flatnonzero(gaps))
+        warnings.warn(
+            f"More than {TIES:.0%} of the values repeat in these columns: {tied}. Log-densities "
+            "and Hyvarinen's criterion reward spikes on repeated values without bound. Use "
+            "dequantize=True if the columns are rounded, or leave them out if they are categories.",
+            TiesWarning,
+            stacklevel=2,
+        )
+    return gaps
+
+
+def _with_uniform(
+    scale: np.ndarray, correlation: np.ndarray, gaps: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and correlation of the rows with uniform noise of width `gaps` added."""
+    wider = np.sqrt(scale**2 + gaps**2 / 12)
+    shrunk = correlation * (scale / wider)[:, None] * (scale / wider)
+    np.fill_diagonal(shrunk, 1.0)
+    return wider, shrunk
+
+
+def _eigen(
+    X: np.ndarray,
+    weights: np.ndarray | None,
+    location: np.ndarray,
+    scale: np.ndarray,
+    correlation: np.ndarray,
+    constant: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Eigenvalues (shrunk, floored) and eigenvectors of the correlations; which are null."""
+    values, vectors = np.linalg.eigh(correlation)
+    floor = RANK * values.max()
+    enough_rows = len(X) > np.sum(~constant)
+    null = (values < floor) & enough_rows
+    rows = _spread_rows(X, _SHRINKAGE_ROWS)
+    projections = (((X[rows] - location) / scale) @ vectors[:, ~null]) ** 2
+    w = np.ones(len(projections)) if weights is None else weights[rows]
+    n_effective = max(2.0, len(X) * (w.mean() ** 2 / np.mean(w**2)))
+    a = _shrinkage(projections, w, np.maximum(values[~null], 0.0), n_effective)
+    values = np.where(null, floor, np.maximum((1 - a) * values + a, floor))
+    return values, vectors, null
+
+
+def _shrinkage(
+    squares: np.ndarray, weights: np.ndarray, values: np.ndarray, n_rows: float
+) -> float:
+    """The shrinkage of best leave-one-out Gaussian likelihood.
+
+    `squares` (n, d) are squared projections on the eigenvectors.  Leaving row z out of
+    ``G = (1 - a) C n / (n - 1) + a I`` takes ``k z z'`` off, ``k = (1 - a) / (n - 1)``, so
+    with ``q = z' G^-1 z`` the row's deviance is ``log |G| + log(1 - k q) + q / (1 - k q)``.
+    """
+    share = weights / weights.sum()
+    best, best_deviance = 1.0, np.inf
+    for a in _SHRINKAGES:
+        g = (1 - a) * values * n_rows / (n_rows - 1) + a
+        if g.min() <= 0:
+            continue
+        k = (1 - a) / (n_rows - 1)
+        q = squares @ (1 / g)
+        if (k * q >= 1).any():
+            continue
+        deviance = np.log(g).sum() + share @ (np.log1p(-k * q) + q / (1 - k * q))
+        if deviance < best_deviance:
+            best, best_deviance = a, deviance
+    return best
+
+
+def _forms(
+    form: str | None, values: np.ndarray, vectors: np.ndarray, scale: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The matrix T of a form, and its inverse."""
+    if form == "whiten":
+        return (vectors / np.sqrt(values)) @ vectors.T, (vectors * np.sqrt(values)) @ vectors.T
+    diagonal = np.ones_like(scale) if form == "scale" else scale
+    return np.diag(diagonal), np.diag(1 / diagonal)
+
+
+def _warn_degenerate(constant: np.ndarray, null_vectors: np.ndarray, names: list[str]) -> None:
+    """One warning for all directions without variance."""
+    sentences = []
+    if constant.any():
+        which = ", ".join(names[j] for j in np.flatnonzero(constant))
+        sentences.append(f"These columns of X are constant: {which}.")
+    if null_vectors.size:
+        involved = np.flatnonzero(np.abs(null_vectors).max(1) > 1e-4)
+        which = ", ".join(names[j] for j in involved)
+        d = len(constant)
+        rank = d - constant.sum() - null_vectors.shape[1]
+        sentences.append(
+            f"Columns of X depend linearly on each other: the rank is {rank}, for "
+            f"{d - constant.sum()} columns that vary; involved are: {which}."
+        )
+    if sentences:
+        sentences.append("A tiny variance stands in there; consider dropping columns.")
+        warnings.warn(" ".join(sentences), DegenerateColumnsWarning, stacklevel=2)

@@ -1,0 +1,252 @@
+"""The training loop: stochastic gradients, averaged weights, early stopping.
+
+One round is one pass over the rows, at least 50 and at most 1000 steps.  After
+each round the *average* of the weights over about the last tenth of all steps
+(Polyak and Juditsky 1992, with a horizon that grows) is judged on the
+validation rows, always with the same draws; the best state is what comes back,
+and the untrained one competes.
+
+Nothing here copies between host and device inside a round.  A step whose
+gradient is not finite changes nothing and is counted.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from skscore.losses import Loss
+
+MIN_STEPS, MAX_STEPS = 50, 1000
+"""Least and most optimiser steps in a round."""
+
+_AVERAGED_PART = 9.0  # weights are averaged with weight ~ t^8: the last tenth of t steps
+_MAX_NORM = 10.0
+_VALIDATION_DRAWS = 2000
+_VALIDATION_CHUNK = 2048
+
+State = dict[str, Tensor]
+
+
+class Rows(Protocol):
+    """A source of rows: those at an index (b,), as (b, d), and their weights (b,)."""
+
+    def take(self, index: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Rows and weights at `index`."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how fast to train; `patience` None trains all rounds."""
+
+    n_rounds: int
+    batch_size: int
+    learning_rate: float
+    patience: int | None
+    tol: float
+    validation_seed: int
+
+
+@dataclass
+class Record:
+    """What training leaves: the chosen state and how it came about."""
+
+    average: State
+    last: State
+    moments: dict[int, dict[str, Tensor]]
+    n_steps: int
+    loss_curve: list[float] = field(default_factory=list)
+    validation_scores: list[float] = field(default_factory=list)
+    n_skipped: int = 0
+    status: str = "max_iter"
+
+
+def steps_per_round(n_rows: int, batch_size: int) -> int:
+    """Optimiser steps in one round of `n_rows` rows."""
+    return min(max(math.ceil(n_rows / batch_size), MIN_STEPS), MAX_STEPS)
+
+
+def _batches(index: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Endless batches from passes that are shuffled anew."""
+    waiting = index[:0]
+    while True:
+        while len(waiting) < size:
+            order = torch.randperm(len(index), generator=generator, device=index.device)
+            waiting = torch.cat([waiting, index[order]])
+        yield waiting[:size]
+        waiting = waiting[size:]
+
+
+def _snapshot(model: nn.Module) -> State:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+class _Trainer:
+    """A model, its average and its optimiser, moved by `step`."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        learning_rate: float,
+        resume: Record | None,
+    ) -> None:
+        self.model = model
+        self.device = next(model.parameters()).device
+        self.average = copy.deepcopy(model).requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, fused=True)
+        self.n_steps = 0
+        if resume is not None:
+            self.model.load_state_dict(resume.last)
+            self.average.load_state_dict(resume.average)
+            saved = self.optimizer.state_dict()
+            saved["state"] = resume.moments
+            self.optimizer.load_state_dict(saved)
+            self.n_steps = resume.n_steps
+
+    def step(
+        self, loss: Loss, x: Tensor, weight: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Move once; the loss and whether the step was skipped, both on the device."""
+        value = (weight * loss(self.model, x, generator=generator)).mean()
+        self.optimizer.zero_grad()
+        value.backward()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), _MAX_NORM)
+        skipped = (~torch.isfinite(norm)).float()
+        # The fused kernel leaves weights, moments and step count alone where this is one.
+        self.optimizer.found_inf = skipped
+        self.optimizer.step()
+        self._update_average()
+        return value.detach(), skipped
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        self.n_steps += 1
+        share = _AVERAGED_PART / (self.n_steps + _AVERAGED_PART - 1)
+        for mean, weight in zip(self.average.parameters(), self.model.parameters(), strict=True):
+            mean.lerp_(weight, share)
+        for mean, value in zip(self.average.buffers(), self.model.buffers(), strict=True):
+            mean.copy_(value)
+
+    def moments(self) -> dict[int, dict[str, Tensor]]:
+        return copy.deepcopy(self.optimizer.state_dict()["state"])
+
+
+def _run_round(
+    trainer: _Trainer,
+    loss: Loss,
+    rows: Rows,
+    batches: Iterator[Tensor],
+    n_steps: int,
+    generator: torch.Generator,
+) -> tuple[float, int]:
+    """Mean loss over the steps that counted, and the number of those that did not."""
+    total, skipped = torch.zeros(2, device=trainer.device)
+    trainer.model.train()
+    for _ in range(n_steps):
+        x, weight = rows.take(next(batches), generator)
+        value, skip = trainer.step(loss, x, weight, generator)
+        total = total + torch.where(skip > 0, 0.0, value)
+        skipped = skipped + skip
+    n_skipped = int(skipped.item())
+    mean = total.item() / (n_steps - n_skipped) if n_skipped < n_steps else math.nan
+    return mean, n_skipped
+
+
+@torch.no_grad()
+def _validation_score(model: nn.Module, loss: Loss, rows: Rows, index: Tensor, seed: int) -> float:
+    """Minus the weighted mean loss, with the same draws at every call."""
+    generator = torch.Generator(index.device).manual_seed(seed)
+    if loss.random:
+        index = index.repeat(math.ceil(_VALIDATION_DRAWS / len(index)))
+    model.eval()
+    sums = torch.zeros(2, dtype=torch.float64, device=index.device)
+    for part in index.split(_VALIDATION_CHUNK):
+        x, weight = rows.take(part, generator)
+        value = weight * loss(model, x, generator=generator)
+        sums += torch.stack([value.double().sum(), weight.double().sum()])
+    score = -(sums[0] / sums[1]).item()
+    return score if math.isfinite(score) else -math.inf
+
+
+def train(
+    model: nn.Module,
+    loss: Loss,
+    rows: Rows,
+    training: Tensor,
+    validation: Tensor | None,
+    plan: Plan,
+    *,
+    generator: torch.Generator,
+    resume: Record | None = None,
+    on_round: Callable[[dict[str, Any]], None] | None = None,
+) -> Record:
+    """Fit `model` to the rows at the index `training`.
+
+    Parameters
+    ----------
+    model : Module
+        Moved in place.
+    loss : Loss
+    rows : Rows
+    training, validation : Tensor of int64
+        Row numbers; without validation rows every round is trained and the last
+        average is kept.
+    plan : Plan
+    generator : Generator
+        On the device of the model.
+    resume : Record or None
+        Go on from this state instead of the model's.
+    on_round : callable or None
+        Receives a dictionary after every round.
+
+    Returns
+    -------
+    Record
+        Its `status` is "converged", "max_iter" or "diverged".
+    """
+    trainer = _Trainer(model, plan.learning_rate, resume)
+    batches = _batches(training, plan.batch_size, generator)
+    n_steps = steps_per_round(len(training), plan.batch_size)
+    record = Record({}, {}, {}, 0)
+
+    def judge() -> float | None:
+        if validation is None:
+            return None
+        return _validation_score(trainer.average, loss, rows, validation, plan.validation_seed)
+
+    def keep() -> None:
+        record.average, record.last = _snapshot(trainer.average), _snapshot(trainer.model)
+        record.moments, record.n_steps = trainer.moments(), trainer.n_steps
+
+    keep()
+    best = reference = judge()
+    waited = 0
+    for number in range(1, plan.n_rounds + 1):
+        mean, n_skipped = _run_round(trainer, loss, rows, batches, n_steps, generator)
+        record.n_skipped += n_skipped
+        if not math.isfinite(mean):
+            record.status = "diverged"
+            break
+        record.loss_curve.append(mean)
+        score = judge()
+        if score is None:
+            keep()
+        else:
+            record.validation_scores.append(score)
+            if score > best:
+                best = score
+                keep()
+            waited = 0 if score > reference + plan.tol else waited + 1
+            reference = max(reference, score) if waited == 0 else reference
+        if on_round is not None:
+            on_round({"round": number, "loss": mean, "validation_score": score})
+        if score is not None and plan.patience is not None and waited >= plan.patience:
+            record.status = "converged"
+            break
+    return record

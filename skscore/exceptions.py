@@ -1,0 +1,33 @@
+"""Errors and warnings that skscore raises, by name."""
+
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
+
+__all__ = [
+    "ConvergenceWarning",
+    "DegenerateColumnsWarning",
+    "NonFiniteResultError",
+    "NotFittedError",
+    "SamplingDivergedError",
+    "TiesWarning",
+    "TrainingDivergedError",
+]
+
+
+class TiesWarning(DataConversionWarning):
+    """Columns repeat values, which log-densities and Hyvarinen's criterion reward as spikes."""
+
+
+class DegenerateColumnsWarning(DataConversionWarning):
+    """Columns are constant or depend linearly on each other; a floor stands in for variance."""
+
+
+class TrainingDivergedError(FloatingPointError):
+    """Training met no finite gradient from its first round on."""
+
+
+class SamplingDivergedError(FloatingPointError):
+    """Markov chains left the finite numbers."""
+
+
+class NonFiniteResultError(FloatingPointError):
+    """A result that ought to be a number is NaN or infinite."""

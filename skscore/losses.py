@@ -1,0 +1,301 @@
+r"""Losses: the objectives of score matching, one value per row.
+
+A loss is called ``loss(score, x, generator=None)`` with a *callable* score,
+(n, d) to (n, d), and rows x of shape (n, d); it returns n values whose mean is
+the objective.  It can therefore be tried on an exact score, and sample weights
+cost nothing.  With ``J = grad_x s(x)``, ``p`` the law of the rows and ``s* =
+grad log p``:
+
+==================  ===========================================================
+explicit            1/2 E |s - s*|^2
+implicit            E [ 1/2 |s|^2 + tr J ]  =  explicit - 1/2 E |s*|^2
+sliced              E [ 1/2 (v's)^2 + v'Jv ], E vv' = I;  = implicit on average
+  variance reduced  E [ 1/2 |s|^2 + v'Jv ];  = implicit on average
+  finite difference the same from s(x + hv) and s(x - hv);  = sliced + O(h^2)
+denoising           1/2 E |s(x~) - grad log q(x~|x)|^2;  = explicit against the
+                    law of x~, plus a constant that no model changes
+autoencoder         1/2 E |D(x~) - x|^2;  = sigma^4 denoising for the score
+                    s = (D(x~) - x~) / sigma^2 of Gaussian noise
+==================  ===========================================================
+
+To add a loss, subclass :class:`Loss` here.
+
+References
+----------
+Hyvarinen (2005). Estimation of non-normalized statistical models by score matching.
+Vincent (2011). A connection between score matching and denoising autoencoders.
+Song, Garg, Shi and Ermon (2019). Sliced score matching.
+Pang, Xu, Li, Song, Ermon and Zhu (2020). Efficient learning of generative models
+via finite-difference score matching.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from skscore._calculus import Field, divergence, quadratic_forms
+from skscore._params import Part, check_choice, check_count, check_positive
+from skscore.noise import NoiseKernel
+
+Generator = torch.Generator | None
+
+
+class Loss(Part, ABC):
+    """Contract of a loss; ``random`` says whether two calls give the same values."""
+
+    random = True
+
+    @abstractmethod
+    def __call__(self, score: Field, x: Tensor, *, generator: Generator = None) -> Tensor:
+        """One value per row: callable, (n, d) and a generator in, (n,) out."""
+
+
+class ExplicitScoreMatching(Loss):
+    """``1/2 |s(x) - s*(x)|^2`` against a known score, the Fisher divergence.
+
+    Parameters
+    ----------
+    true_score : callable
+        (n, d) tensor to (n, d) tensor.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.losses import ExplicitScoreMatching
+    >>> ExplicitScoreMatching(lambda x: -x)(lambda x: -2 * x, torch.ones(1, 2))
+    tensor([1.])
+    """
+
+    random = False
+
+    def __init__(self, true_score: Field) -> None:
+        self.true_score = true_score
+
+    def __call__(self, score: Field, x: Tensor, *, generator: Generator = None) -> Tensor:
+        """Values of shape (n,)."""
+        return 0.5 * (score(x) - self.true_score(x)).square().sum(1)
+
+
+class ImplicitScoreMatching(Loss):
+    """``1/2 |s|^2 + tr J`` with the exact trace (Hyvarinen 2005); d backward passes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.losses import ImplicitScoreMatching
+    >>> ImplicitScoreMatching()(lambda x: -x, torch.ones(1, 2)).detach()
+    tensor([-1.])
+    """
+
+    random = False
+
+    def __call__(self, score: Field, x: Tensor, *, generator: Generator = None) -> Tensor:
+        """Values of shape (n,)."""
+        s, trace = divergence(score, x)
+        return 0.5 * s.square().sum(1) + trace
+
+
+def _rademacher(v: Tensor, generator: Generator) -> Tensor:
+    return v.bernoulli_(0.5, generator=generator).mul_(2).sub_(1)
+
+
+def _gaussian(v: Tensor, generator: Generator) -> Tensor:
+    return v.normal_(generator=generator)
+
+
+def _sphere(v: Tensor, generator: Generator) -> Tensor:
+    v.normal_(generator=generator)
+    return v * (v.shape[-1] ** 0.5 / v.norm(dim=-1, keepdim=True))
+
+
+PROJECTIONS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
+    "rademacher": _rademacher,
+    "gaussian": _gaussian,
+    "sphere": _sphere,
+}
+"""Laws of random directions with ``E vv' = I``: each fills the last axis of an empty tensor."""
+
+
+class _Sliced(Loss):
+    """What the sliced losses share: their directions and the two forms of the square."""
+
+    n_projections: int
+    projection: str
+    variance_reduction: bool
+
+    def _directions(self, x: Tensor, generator: Generator) -> Tensor:
+        check_count(self, "n_projections", self.n_projections)
+        check_choice(self, "projection", self.projection, PROJECTIONS)
+        empty = x.new_empty(self.n_projections, *x.shape)
+        return PROJECTIONS[self.projection](empty, generator)
+
+    def _half_square(self, s: Tensor, v: Tensor) -> Tensor:
+        if self.variance_reduction:
+            return 0.5 * s.square().sum(-1)
+        return 0.5 * (v * s).sum(-1).square()
+
+
+class SlicedScoreMatching(_Sliced):
+    """``v'Jv + 1/2 (v's)^2``, or ``+ 1/2 |s|^2`` with variance reduction.
+
+    Parameters
+    ----------
+    n_projections : int in [1, inf), default=1
+        Directions per row, averaged; one backward pass each.
+    projection : {"rademacher", "gaussian", "sphere"}, default="rademacher"
+        Law of the directions.  The sphere has radius ``sqrt(d)``.
+    variance_reduction : bool, default=True
+        Whether the square is taken in closed form.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.losses import SlicedScoreMatching
+    >>> SlicedScoreMatching()(lambda x: -x, torch.ones(1, 2)).detach()
+    tensor([-1.])
+    """
+
+    def __init__(
+        self,
+        n_projections: int = 1,
+        projection: str = "rademacher",
+        variance_reduction: bool = True,
+    ) -> None:
+        self.n_projections = n_projections
+        self.projection = projection
+        self.variance_reduction = variance_reduction
+
+    def __call__(self, score: Field, x: Tensor, *, generator: Generator = None) -> Tensor:
+        """Values of shape (n,)."""
+        v = self._directions(x, generator)
+        s, forms = quadratic_forms(score, x, v)
+        return (forms + self._half_square(s, v)).mean(0)
+
+
+class FiniteDifferenceSlicedScoreMatching(_Sliced):
+    """Sliced score matching from ``s(x + hv)`` and ``s(x - hv)`` in place of the derivative.
+
+    ``v'Jv`` becomes ``v'(s_+ - s_-) / 2h`` and ``s`` becomes ``(s_+ + s_-) / 2``; both
+    are off by a multiple of h^2.
+
+    Parameters
+    ----------
+    step : float in (0, inf), default=0.01
+        Length h of the step, in multiples of the direction.
+    n_projections, projection, variance_reduction
+        As for :class:`SlicedScoreMatching`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.losses import FiniteDifferenceSlicedScoreMatching
+    >>> loss = FiniteDifferenceSlicedScoreMatching(step=0.5)
+    >>> loss(lambda x: -x, torch.ones(1, 2))
+    tensor([-1.])
+    """
+
+    def __init__(
+        self,
+        step: float = 0.01,
+        n_projections: int = 1,
+        projection: str = "rademacher",
+        variance_reduction: bool = True,
+    ) -> None:
+        self.step = step
+        self.n_projections = n_projections
+        self.projection = projection
+        self.variance_reduction = variance_reduction
+
+    def __call__(self, score: Field, x: Tensor, *, generator: Generator = None) -> Tensor:
+        """Values of shape (n,)."""
+        check_positive(self, "step", self.step)
+        v = self._directions(x, generator)
+        h = self.step
+        s_plus, s_minus = score(torch.stack([x + h * v, x - h * v]).flatten(0, 2)).reshape(
+            2, *v.shape
+        )
+        forms = (v * (s_plus - s_minus)).sum(-1) / (2 * h)
+        return (forms + self._half_square((s_plus + s_minus) / 2, v)).mean(0)
+
+
+def _noisy_rows(
+    noise: NoiseKernel, x: Tensor, antithetic: bool, generator: Generator
+) -> tuple[Tensor, Tensor]:
+    """Noisy rows and their clean ones; with antithetic pairs, ``x + e`` and ``x - e``."""
+    noisy = noise.sample(x, generator)
+    if not antithetic:
+        return noisy, x
+    return torch.cat([noisy, 2 * x - noisy]), torch.cat([x, x])
+
+
+class DenoisingScoreMatching(Loss):
+    """``1/2 |s(x~) - grad log q(x~ | x)|^2`` at one noise level (Vincent 2011).
+
+    Parameters
+    ----------
+    noise : NoiseKernel
+        Draws ``x~`` and knows its target.
+    weighting : {None, "sigma2"}, default=None
+        ``"sigma2"`` multiplies by ``sigma^2``, which keeps the value of order d.
+    antithetic : bool, default=True
+        Whether each row is noised by e and by -e and the two values averaged.  Near a
+        smooth score the large parts of the two gradients cancel.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.losses import DenoisingScoreMatching
+    >>> from skscore.noise import GaussianNoise
+    >>> loss = DenoisingScoreMatching(GaussianNoise(0.5))
+    >>> loss(lambda x: -4 * x, torch.zeros(1, 2))
+    tensor([0.])
+    """
+
+    def __init__(
+        self, noise: NoiseKernel, weighting: str | None = None, antithetic: bool = True
+    ) -> None:
+        self.noise = noise
+        self.weighting = weighting
+        self.antithetic = antithetic
+
+    def __call__(self, score: Field, x: Tensor, *, generator: Generator = None) -> Tensor:
+        """Values of shape (n,)."""
+        check_choice(self, "weighting", self.weighting, (None, "sigma2"))
+        noisy, clean = _noisy_rows(self.noise, x, self.antithetic, generator)
+        values = 0.5 * (score(noisy) - self.noise.target(noisy, clean)).square().sum(1)
+        weight = self.noise.sigma**2 if self.weighting == "sigma2" else 1.0
+        return weight * values.reshape(-1, len(x)).mean(0)
+
+
+class DenoisingAutoencoder(Loss):
+    """``1/2 |D(x~) - x|^2``; called with the denoiser D in place of the score.
+
+    Parameters
+    ----------
+    noise : NoiseKernel
+        Draws ``x~``.
+    antithetic : bool, default=True
+        As for :class:`DenoisingScoreMatching`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.losses import DenoisingAutoencoder
+    >>> from skscore.noise import GaussianNoise
+    >>> DenoisingAutoencoder(GaussianNoise(0.5))(lambda x: 0 * x, torch.ones(1, 2))
+    tensor([1.])
+    """
+
+    def __init__(self, noise: NoiseKernel, antithetic: bool = True) -> None:
+        self.noise = noise
+        self.antithetic = antithetic
+
+    def __call__(self, score: Field, x: Tensor, *, generator: Generator = None) -> Tensor:
+        """Values of shape (n,)."""
+        noisy, clean = _noisy_rows(self.noise, x, self.antithetic, generator)
+        values = 0.5 * (score(noisy) - clean).square().sum(1)
+        return values.reshape(-1, len(x)).mean(0)

@@ -1,0 +1,275 @@
+r"""Metrics: how good scores are, arrays in and a float out.
+
+Hyvarinen's criterion needs no truth.  For scores s and their Jacobians J at
+held-out rows, and a metric M,
+
+    S = -(1/n) sum [ 1/2 s' M s + tr(M J) ]
+
+is, up to a constant of the data, minus the Fisher divergence
+``1/2 E (s - s*)' M (s - s*)`` to the true score s*: higher is better, and the
+largest value in expectation belongs to the truth.  With M the covariance of
+the training rows it is the same in all units, and a Gaussian scores about d/2.
+
+References
+----------
+Hyvarinen (2005). Estimation of non-normalized statistical models by score matching.
+Parry, Dawid and Lauritzen (2012). Proper local scoring rules.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+__all__ = [
+    "fisher_divergence",
+    "hyvarinen_score",
+    "hyvarinen_score_samples",
+    "hyvarinen_scorer",
+    "log_likelihood_scorer",
+    "relative_fisher_divergence",
+]
+
+
+def hyvarinen_score_samples(
+    scores: ArrayLike, jacobian_or_divergence: ArrayLike, metric: ArrayLike | None = None
+) -> np.ndarray:
+    """Hyvarinen's criterion of each row, ``-(1/2 s' M s + tr(M J))``; higher is better.
+
+    Parameters
+    ----------
+    scores : array-like of shape (n, d)
+        ``s(x)`` at the rows.
+    jacobian_or_divergence : array-like of shape (n, d, d) or (n,)
+        ``J = grad s(x)``, or ``tr(M J)``: with a metric, give the divergence in that metric,
+        as ``score_divergence(X, metric=M)`` of the estimators does.
+    metric : array-like of shape (d, d), default=None
+        The symmetric M; None is the identity.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skscore.metrics import hyvarinen_score_samples
+    >>> x = np.array([[0.0, 0.0], [1.0, 1.0]])
+    >>> hyvarinen_score_samples(-x, np.full(2, -2.0)).tolist()
+    [2.0, 1.0]
+    """
+    s, J = _floats("scores", scores, 2), np.asarray(jacobian_or_divergence, dtype=np.float64)
+    n, d = s.shape
+    if J.shape not in ((n,), (n, d, d)):
+        raise ValueError(
+            f"jacobian_or_divergence must have shape {(n,)} or {(n, d, d)} for scores of shape "
+            f"{(n, d)}. Got {J.shape} instead."
+        )
+    M = _metric(metric, d)
+    trace = J if J.ndim == 1 else np.einsum("ij,nji->n", M, J)
+    return -(0.5 * np.einsum("ni,ij,nj->n", s, M, s) + trace)
+
+
+def hyvarinen_score(
+    scores: ArrayLike,
+    jacobian_or_divergence: ArrayLike,
+    metric: ArrayLike | None = None,
+    *,
+    sample_weight: ArrayLike | None = None,
+    return_std_error: bool = False,
+) -> float | tuple[float, float]:
+    """Hyvarinen's criterion, the mean of :func:`hyvarinen_score_samples`; higher is better.
+
+    Parameters
+    ----------
+    scores, jacobian_or_divergence, metric
+        As for :func:`hyvarinen_score_samples`.
+    sample_weight : array-like of shape (n,), default=None
+    return_std_error : bool, default=False
+        Whether the standard error of the mean comes back too.
+
+    Returns
+    -------
+    float, or (float, float) with the standard error
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skscore.metrics import hyvarinen_score
+    >>> x = np.array([[0.0, 0.0], [1.0, 1.0]])
+    >>> hyvarinen_score(-x, np.full(2, -2.0), return_std_error=True)
+    (1.5, 0.5)
+    """
+    values = hyvarinen_score_samples(scores, jacobian_or_divergence, metric)
+    w = _weights(sample_weight, len(values))
+    mean = float(w @ values)
+    if not return_std_error:
+        return mean
+    n = len(values)
+    error = np.sqrt(np.sum((w * (values - mean)) ** 2) * n / (n - 1)) if n > 1 else np.nan
+    return mean, float(error)
+
+
+def fisher_divergence(
+    scores: ArrayLike,
+    true_scores: ArrayLike,
+    metric: ArrayLike | None = None,
+    *,
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    """``1/2 E (s - s*)' M (s - s*)`` over rows drawn from the truth; zero is best.
+
+    Parameters
+    ----------
+    scores, true_scores : array-like of shape (n, d)
+    metric : array-like of shape (d, d), default=None
+        The symmetric M; None is the identity.
+    sample_weight : array-like of shape (n,), default=None
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> from skscore.metrics import fisher_divergence
+    >>> fisher_divergence([[1.0, 1.0]], [[0.0, 0.0]])
+    1.0
+    """
+    s, true = _pair(scores, true_scores)
+    return 0.5 * _mean_square(s - true, metric, sample_weight)
+
+
+def relative_fisher_divergence(
+    scores: ArrayLike,
+    true_scores: ArrayLike,
+    metric: ArrayLike | None = None,
+    *,
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    """``E|s - s*|^2 / E|s*|^2``: 0 is exact, 1 is what a score of zero gets.
+
+    Parameters
+    ----------
+    scores, true_scores, metric, sample_weight
+        As for :func:`fisher_divergence`.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> from skscore.metrics import relative_fisher_divergence
+    >>> relative_fisher_divergence([[1.0, 1.0]], [[2.0, 2.0]])
+    0.25
+    """
+    s, true = _pair(scores, true_scores)
+    size = _mean_square(true, metric, sample_weight)
+    if size == 0:
+        raise ValueError("relative_fisher_divergence needs true_scores that are not all zero.")
+    return _mean_square(s - true, metric, sample_weight) / size
+
+
+def log_likelihood_scorer(
+    estimator: Any, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+) -> float:
+    """Mean normalised log-density in nats, ``score_samples(X).mean()``; higher is better.
+
+    Parameters
+    ----------
+    estimator : fitted estimator with `score_samples`
+    X : array-like of shape (n, d)
+    y : ignored
+    sample_weight : array-like of shape (n,), default=None
+
+    Returns
+    -------
+    float
+    """
+    values = np.asarray(_method(estimator, "score_samples", "log_likelihood_scorer")(X))
+    return float(_weights(sample_weight, len(values)) @ values)
+
+
+def hyvarinen_scorer(
+    estimator: Any, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+) -> float:
+    """Hyvarinen's criterion in the metric of the estimator's `covariance_`; higher is better.
+
+    On the same training rows the metric is the same for every estimator of skscore, so
+    that a search may run over noise levels, networks and kinds of estimators.
+
+    Parameters
+    ----------
+    estimator : fitted estimator with `score_function`, `score_divergence` and `covariance_`
+    X : array-like of shape (n, d)
+    y : ignored
+    sample_weight : array-like of shape (n,), default=None
+
+    Returns
+    -------
+    float
+    """
+    score_function = _method(estimator, "score_function", "hyvarinen_scorer")
+    score_divergence = _method(estimator, "score_divergence", "hyvarinen_scorer")
+    M = _method(estimator, "covariance_", "hyvarinen_scorer")
+    divergences = score_divergence(X, metric=M)
+    return hyvarinen_score(score_function(X), divergences, M, sample_weight=sample_weight)
+
+
+def _method(estimator: Any, name: str, scorer: str) -> Any:
+    if not hasattr(estimator, name):
+        raise ValueError(
+            f"{scorer} needs a fitted estimator with `{name}`, which {estimator!r} lacks. In a "
+            "Pipeline, use the default scoring, which asks the last step."
+        )
+    return getattr(estimator, name)
+
+
+def _floats(name: str, values: ArrayLike, ndim: int) -> np.ndarray:
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != ndim or not len(values):
+        raise ValueError(
+            f"{name} must be a {ndim}-D array with at least one row. Got shape {values.shape}."
+        )
+    return values
+
+
+def _pair(scores: ArrayLike, true_scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    s, true = _floats("scores", scores, 2), _floats("true_scores", true_scores, 2)
+    if s.shape != true.shape:
+        raise ValueError(
+            f"scores and true_scores must have one shape. Got {s.shape} and {true.shape}."
+        )
+    return s, true
+
+
+def _metric(metric: ArrayLike | None, d: int) -> np.ndarray:
+    if metric is None:
+        return np.eye(d)
+    M = _floats("metric", metric, 2)
+    if M.shape != (d, d):
+        raise ValueError(f"metric must have shape {(d, d)}. Got {M.shape} instead.")
+    return M
+
+
+def _weights(sample_weight: ArrayLike | None, n: int) -> np.ndarray:
+    """Weights that sum to one."""
+    if sample_weight is None:
+        return np.full(n, 1 / n)
+    w = np.asarray(sample_weight, dtype=np.float64)
+    if w.shape != (n,) or not np.isfinite(w).all() or (w < 0).any() or w.sum() == 0:
+        raise ValueError(
+            f"sample_weight must be {n} finite numbers, not negative and not all zero."
+        )
+    return w / w.sum()
+
+
+def _mean_square(
+    difference: np.ndarray, metric: ArrayLike | None, sample_weight: ArrayLike | None
+) -> float:
+    n, d = difference.shape
+    squares = np.einsum("ni,ij,nj->n", difference, _metric(metric, d), difference)
+    return float(_weights(sample_weight, n) @ squares)
