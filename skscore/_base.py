@@ -48,7 +48,9 @@ from skscore._validation import (
 from skscore.losses import Loss
 from skscore.metrics import hyvarinen_scorer
 from skscore.networks import ACTIVATIONS, NETWORKS
-from skscore.samplers import Sampler
+from skscore.samplers import Chains, Sampler
+
+_HIDDEN_STATE = ("_standardizer", "_network", "_n_seen", "_stream")
 
 
 def _is_conservative(estimator: BaseScoreEstimator) -> bool:
@@ -350,10 +352,9 @@ class BaseScoreEstimator(BaseEstimator, ABC):
 
     def _forget(self) -> None:
         """Unfit: no old result outlives a fit that fails."""
-        parameters = self.get_params(deep=False)
-        for name in [n for n in vars(self) if n not in parameters]:
-            if name.endswith("_") or name.startswith("_") and not name.startswith("__"):
-                delattr(self, name)
+        learnt = [n for n in vars(self) if n.endswith("_") and not n.startswith("_")]
+        for name in (*learnt, *_HIDDEN_STATE):
+            self.__dict__.pop(name, None)
 
     # -- a fitted estimator ----------------------------------------------------------------
 
@@ -385,8 +386,11 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         ndarray of shape (n_samples, n_features)
             In one over the units of X.
         """
-        to_input = lambda network, z: self._standardizer.input_score(network.score(z))  # noqa: E731
-        return self._map("score_function", X, to_input)
+        return self._map(
+            "score_function",
+            X,
+            lambda network, z: self._standardizer.input_score(network.score(z)),
+        )
 
     def score_divergence(self, X: ArrayLike, *, metric: ArrayLike | None = None) -> np.ndarray:
         """``tr grad_x s(x)``, exact; with a metric M, ``tr(M grad_x s(x))``.
@@ -497,13 +501,19 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         n_samples = check_n_samples(n_samples)
         check_fitted(self)
         rng = np.random.RandomState(self._stream.next(random_state))
-        z = self._standardizer
-        starts = z.jitter(z.transform(pick(self._starts(init), n_samples, rng)), rng)
-        network = self._network.open(self.device)
-        seed = int(rng.randint(2**31 - 1))
-        chains = network.run_chains(self._sampler(), starts, seed, burn_in=BURN_IN)
-        draws = z.inverse_transform(array(chains.draws))
+        starts = pick(self._starts(init), n_samples, rng)
+        draws, chains = self._run_chains(self._sampler(), starts, rng, burn_in=BURN_IN)
         return check_draws(draws, chains.step_size, type(self).__name__)
+
+    def _run_chains(
+        self, sampler: Sampler, starts: np.ndarray, rng: np.random.RandomState, **steps: int
+    ) -> tuple[np.ndarray, Chains]:
+        """Draws in input space of chains in standardised coordinates, from rows in input space."""
+        z = self._standardizer
+        starts = z.jitter(z.transform(starts), rng)
+        network = self._network.open(self.device)
+        chains = network.run_chains(sampler, starts, int(rng.randint(2**31 - 1)), **steps)
+        return z.inverse_transform(array(chains.draws)), chains
 
     def _starts(self, init: ArrayLike | None) -> np.ndarray:
         """Rows for chains to start from."""

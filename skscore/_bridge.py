@@ -61,7 +61,7 @@ def _device_message(name: object) -> str:
 
 def tensor(rows: np.ndarray, device: torch.device, dtype: torch.dtype = torch.float64) -> Tensor:
     """A tensor of its own memory: the caller's array (maybe read-only) is never aliased."""
-    return torch.tensor(np.asarray(rows), dtype=dtype, device=device)
+    return torch.tensor(np.ascontiguousarray(rows), dtype=dtype, device=device)
 
 
 def array(values: Tensor) -> np.ndarray:
@@ -321,7 +321,7 @@ class ClosedForm:
 
     def _apply(self, fn: Callable[[Tensor], Tensor], X: np.ndarray) -> np.ndarray:
         cpu = torch.device("cpu")
-        with _workshop(None), torch.no_grad():
+        with _workshop(1), torch.no_grad():
             return apply_in_chunks(lambda rows: array(fn(tensor(rows, cpu))), X, self._chunk)
 
     def log_density(self, X: np.ndarray) -> np.ndarray:
@@ -336,3 +336,13 @@ class ClosedForm:
         """``tr(metric grad s)``, (n,)."""
         A = tensor(metric, torch.device("cpu"))
         return self._apply(lambda x: self._law.score_divergence(x, A), X)
+
+
+def global_state() -> dict[str, Any]:
+    """What torch holds globally and no call of skscore may change."""
+    return {
+        "torch generator": torch.get_rng_state().numpy().tobytes(),
+        "torch default dtype": str(torch.get_default_dtype()),
+        "torch threads": torch.get_num_threads(),
+        "torch grad mode": torch.is_grad_enabled(),
+    }

@@ -80,7 +80,13 @@ def first_data(
     """Checked and measured rows of a fit, and the attributes that describe their columns."""
     rows, described = first_rows(estimator, X)
     names = column_names(X, rows.shape[1])
-    rows, weights = _positive(estimator, rows, sample_weight, least=2)
+    weights = check_weights(sample_weight, len(rows))
+    rows, weights = distinct_rows(*positive_rows(rows, weights))
+    if len(rows) < 2:
+        raise ValueError(
+            f"{type(estimator).__name__} needs at least two different rows of positive weight. "
+            f"Got n_samples={len(rows)} of them."
+        )
     rng = np.random.RandomState(integer_seeds(estimator.random_state, 1)[0])
     standardizer = Standardizer.fit(
         rows, weights, form=estimator.standardize, dequantize=estimator.dequantize, names=names
@@ -97,7 +103,8 @@ def next_data(
 ) -> FitData:
     """Checked rows of a later chunk, in the standardisation of the first."""
     rows = check_rows(estimator, X)
-    rows, weights = _positive(estimator, rows, sample_weight, least=1)
+    weights = check_weights(sample_weight, len(rows))
+    rows, weights = distinct_rows(*positive_rows(rows, weights))
     rng = np.random.RandomState([integer_seeds(estimator.random_state, 1)[0], n_steps])
     return FitData(rows, weights, standardizer, rng)
 
@@ -113,20 +120,48 @@ def check_first_chunk(estimator: BaseEstimator, X: np.ndarray) -> None:
         )
 
 
-def _positive(
-    estimator: BaseEstimator, rows: np.ndarray, sample_weight: ArrayLike | None, *, least: int
+def positive_rows(
+    X: np.ndarray, weights: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Rows of positive weight, and their weights (None where all are equal)."""
-    weights = check_weights(sample_weight, len(rows))
+    """The rows of positive weight, and their weights."""
     if weights is None or (weights > 0).all():
-        return rows, weights
+        return X, weights
     kept = weights > 0
-    if kept.sum() < least:
-        raise ValueError(
-            f"{type(estimator).__name__} needs at least {least} rows of positive weight. "
-            f"Got n_samples={kept.sum()} of them."
-        )
-    return rows[kept], weights[kept]
+    return X[kept], weights[kept]
+
+
+def distinct_rows(
+    X: np.ndarray, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Each row once, in the order of first appearance, with the summed weight of its repeats.
+
+    A repeated row and a weighted one are then the same thing, and no copy of a training
+    row is held out for validation.  A table without repeats comes back as it is.
+    """
+    hashes = _row_hashes(X)
+    first, group = np.unique(hashes, return_index=True, return_inverse=True)[1:]
+    if len(first) == len(X):
+        return X, weights
+    twin = first[group.ravel()]
+    repeats = np.flatnonzero(twin != np.arange(len(X)))
+    collided = repeats[(X[repeats] != X[twin[repeats]]).any(axis=1)]
+    twin[collided] = collided
+    kept = np.unique(twin)
+    summed = np.bincount(twin, weights=weights, minlength=len(X))[kept]
+    even = (summed == summed[0]).all()
+    return X[kept], None if even else summed.astype(np.float64)
+
+
+def _row_hashes(X: np.ndarray) -> np.ndarray:
+    """A 64-bit hash of every row: a mixing function over its columns' bits, in turn."""
+    hashes = np.zeros(len(X), dtype=np.uint64)
+    for column in X.T:
+        bits = (column.astype(np.float64) + 0.0).view(np.uint64)  # + 0.0 makes -0.0 positive
+        hashes = (hashes ^ bits) * np.uint64(0x9E3779B97F4A7C15)
+        hashes ^= hashes >> np.uint64(29)
+        hashes *= np.uint64(0xBF58476D1CE4E5B9)
+        hashes ^= hashes >> np.uint64(32)
+    return hashes
 
 
 def split_rows(

@@ -82,8 +82,9 @@ class Standardizer:
         """Measure (n, d) rows with optional weights (n,); `names` are for the warnings."""
         names = [str(j) for j in range(X.shape[1])] if names is None else names
         location, scale, correlation, constant = _moments(X, weights, names)
-        gaps = _gaps(X, constant, names, warn=not dequantize)
-        if not dequantize:
+        gaps = np.where(constant, 0.0, column_gaps(X))
+        if gaps.any() and not dequantize:
+            _warn_ties(gaps, names)
             gaps = np.zeros_like(gaps)
         scale, correlation = _with_uniform(scale, correlation, gaps)
         values, vectors, null = _eigen(X, weights, location, scale, correlation, constant)
@@ -189,24 +190,27 @@ def _spread_rows(X: np.ndarray, most: int) -> slice:
     return slice(None, None, max(1, -(-len(X) // most)))
 
 
-def _gaps(X: np.ndarray, constant: np.ndarray, names: list[str], *, warn: bool) -> np.ndarray:
+def column_gaps(X: np.ndarray) -> np.ndarray:
     """Median gap between the distinct values of each column with ties, else zero."""
     rows = X[_spread_rows(X, _TIES_ROWS)]
     gaps = np.zeros(X.shape[1])
-    for j in np.flatnonzero(~constant):
+    for j in range(X.shape[1]):
         distinct = np.unique(rows[:, j]).astype(np.float64)
         if 1 - len(distinct) / len(rows) > TIES and len(distinct) > 1:
             gaps[j] = np.median(np.diff(distinct))
-    if warn and gaps.any():
-        tied = ", ".join(names[j] for j in np.flatnonzero(gaps))
-        warnings.warn(
-            f"More than {TIES:.0%} of the values repeat in these columns: {tied}. Log-densities "
-            "and Hyvarinen's criterion reward spikes on repeated values without bound. Use "
-            "dequantize=True if the columns are rounded, or leave them out if they are categories.",
-            TiesWarning,
-            stacklevel=2,
-        )
     return gaps
+
+
+def _warn_ties(gaps: np.ndarray, names: list[str]) -> None:
+    tied = ", ".join(names[j] for j in np.flatnonzero(gaps))
+    warnings.warn(
+        f"More than {TIES:.0%} of the values repeat in these columns: {tied}. Log-densities and "
+        "Hyvarinen's criterion reward spikes on repeated values without bound. Spread them with "
+        "dequantize=True (or skscore.datasets.dequantize, for other estimators too) if they are "
+        "rounded measurements; leave the columns out if they are categories.",
+        TiesWarning,
+        stacklevel=2,
+    )
 
 
 def _with_uniform(

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.sparse import issparse
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
@@ -62,14 +63,14 @@ def check_fitted(estimator: Any) -> None:
     check_is_fitted(estimator)
 
 
-def first_rows(estimator: Any, X: ArrayLike) -> tuple[np.ndarray, dict[str, Any]]:
+def first_rows(estimator: Any, X: ArrayLike, least: int = 2) -> tuple[np.ndarray, dict[str, Any]]:
     """Validated rows for a first fit, and the attributes that describe them.
 
     The estimator itself is not touched: the attributes (``n_features_in_`` and, for
     data frames, ``feature_names_in_``) are for its `fit` to set at the end.
     """
     shell = copy.copy(estimator)
-    X = _validated(shell, X, reset=True, ensure_min_samples=2)
+    X = _validated(shell, X, reset=True, ensure_min_samples=least)
     names = ("n_features_in_", "feature_names_in_")
     return X, {name: getattr(shell, name) for name in names if hasattr(shell, name)}
 
@@ -97,7 +98,8 @@ def _validated(estimator: Any, X: ArrayLike, **options: Any) -> np.ndarray:
 
 def _with_column(error: Exception, estimator: Any, X: Any) -> Exception:
     """The same error, naming the first column that holds something other than numbers."""
-    if getattr(X, "ndim", 0) != 2 or "convert" not in str(error) and "number" not in str(error):
+    text = str(error)
+    if issparse(X) or np.ndim(X) != 2 or not ("convert" in text or "number" in text):
         return error
     columns = [X[name] for name in X.columns] if hasattr(X, "columns") else np.asarray(X).T
     for name, column in zip(column_names(X, len(columns)), columns, strict=True):

@@ -1,0 +1,15 @@
+"""What all tests share: the hypothesis profile, one thread, and a seeded generator."""
+
+import pytest
+import torch
+from hypothesis import settings
+
+settings.register_profile("skscore", deadline=None, derandomize=True)
+settings.load_profile("skscore")
+
+torch.set_num_threads(1)  # two threads on shared cores are a hundred times slower
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)

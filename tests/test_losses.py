@@ -1,0 +1,422 @@
+"""Every identity of the objectives, held exactly on Gaussians.
+
+With a linear score all of them are quadratic in the rows, in the noise and in the directions, so
+a small design with exactly the moments of the law gives the expectation itself.
+"""
+
+import inspect
+import itertools
+import re
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+
+from skscore import losses
+from skscore._gaussian import GaussianMixture
+from skscore.losses import (
+    PROJECTIONS,
+    DenoisingAutoencoder,
+    DenoisingScoreMatching,
+    ExplicitScoreMatching,
+    FiniteDifferenceSlicedScoreMatching,
+    ImplicitScoreMatching,
+    Loss,
+    SlicedScoreMatching,
+)
+from skscore.noise import GaussianNoise
+
+SLICED = [SlicedScoreMatching, FiniteDifferenceSlicedScoreMatching]
+each_sliced = pytest.mark.parametrize("loss_class", SLICED)
+each_projection = pytest.mark.parametrize("projection", PROJECTIONS)
+each_reduction = pytest.mark.parametrize("variance_reduction", [True, False])
+each_pairing = pytest.mark.parametrize("antithetic", [True, False])
+dimensions, seeds, sigmas = st.integers(1, 6), st.integers(0, 10_000), st.floats(0.05, 3.0)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
+
+
+def eye(d):
+    return torch.eye(d, dtype=torch.float64)
+
+
+def cross(d):
+    """2d rows with exactly the mean and covariance of N(0, I)."""
+    return d**0.5 * torch.cat([eye(d), -eye(d)])
+
+
+def linear(A, b):
+    return lambda x: -(x - b) @ A.T
+
+
+def denoiser(score, sigma):
+    return lambda x: x + sigma**2 * score(x)
+
+
+class Problem:
+    """A random Gaussian, rows with exactly its moments, and a random linear score ``-A(x - b)``."""
+
+    def __init__(self, d, seed):
+        factor, self.A, vectors = normal(d, 2 * d + 2, seed=seed).split([d, d, 2], 1)
+        self.d, (self.mean, self.b) = d, vectors.T
+        self.covariance = factor @ factor.T / d + 0.1 * eye(d)
+        self.x = self.mean + cross(d) @ torch.linalg.cholesky(self.covariance).T
+        self.model = linear(self.A, self.b)
+
+    def precision(self, sigma=0.0):
+        return torch.linalg.inv(self.covariance + sigma**2 * eye(self.d))
+
+    def truth(self, sigma=0.0):
+        return linear(self.precision(sigma), self.mean)
+
+
+class MatchedNoise(GaussianNoise):
+    """Gaussian noise that, over the 2d copies of a row, has exactly the moments of its law."""
+
+    def sample(self, x, generator=None):
+        eps = cross(x.shape[1])
+        return x + self.sigma * eps.repeat(len(x) // len(eps), 1)
+
+
+def copies(x):
+    return x.repeat_interleave(2 * x.shape[1], 0)
+
+
+@pytest.fixture(autouse=True)
+def _all_sign_vectors_are_a_projection(monkeypatch):
+    def signs(empty, generator):
+        vectors = list(itertools.product((-1.0, 1.0), repeat=empty.shape[-1]))
+        return torch.tensor(vectors, dtype=empty.dtype)[:, None, :].expand_as(empty)
+
+    monkeypatch.setitem(PROJECTIONS, "signs", signs)
+
+
+def over_all_signs(loss_class, d, variance_reduction):
+    return loss_class(n_projections=2**d, projection="signs", variance_reduction=variance_reduction)
+
+
+def sliced(loss_class, reduction):
+    return lambda p, s, sigma: over_all_signs(loss_class, p.d, reduction)(s, p.x).mean()
+
+
+def denoising(p, score, sigma):
+    return DenoisingScoreMatching(MatchedNoise(sigma))(score, copies(p.x)).mean()
+
+
+def autoencoding(p, score, sigma):
+    D = denoiser(score, sigma)
+    return DenoisingAutoencoder(MatchedNoise(sigma))(D, copies(p.x)).mean()
+
+
+# Expectation of each objective, and whether its truth is the noised law.
+OBJECTIVES = {
+    "explicit": (lambda p, s, sigma: ExplicitScoreMatching(p.truth())(s, p.x).mean(), False),
+    "implicit": (lambda p, s, sigma: ImplicitScoreMatching()(s, p.x).mean(), False),
+    "sliced": (sliced(SlicedScoreMatching, False), False),
+    "sliced, reduced": (sliced(SlicedScoreMatching, True), False),
+    "differences": (sliced(FiniteDifferenceSlicedScoreMatching, False), False),
+    "differences, reduced": (sliced(FiniteDifferenceSlicedScoreMatching, True), False),
+    "denoising": (denoising, True),
+    "autoencoder": (autoencoding, True),
+}
+each_objective = pytest.mark.parametrize(
+    ("objective", "noised"), OBJECTIVES.values(), ids=OBJECTIVES
+)
+
+
+def close(actual, expected, tolerance=1e-8):
+    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+def assert_mean(values, expected):
+    """Mean over the first axis within five standard errors."""
+    standard_error = values.std(0) / len(values) ** 0.5
+    assert ((values.mean(0) - expected).abs() <= 5 * standard_error).all()
+
+
+# The identities
+
+
+@given(dimensions, seeds)
+def test_explicit_is_half_the_mean_square_of_the_error(d, seed):
+    p = Problem(d, seed)
+    E, bias = p.A - p.precision(), p.A @ (p.mean - p.b)
+    value = ExplicitScoreMatching(p.truth())(p.model, p.x).mean()
+    close(value, 0.5 * ((E @ p.covariance @ E.T).trace() + bias @ bias))
+    close(ExplicitScoreMatching(p.truth())(p.truth(), p.x), torch.zeros(2 * d).double())
+
+
+@given(dimensions, seeds)
+def test_implicit_equals_explicit_minus_half_mean_square_of_the_truth(d, seed):
+    p = Problem(d, seed)
+    implicit = ImplicitScoreMatching()(p.model, p.x).mean()
+    explicit = ExplicitScoreMatching(p.truth())(p.model, p.x).mean()
+    close(implicit, explicit - 0.5 * p.truth()(p.x).square().sum(1).mean())
+    close(ImplicitScoreMatching()(p.truth(), p.x).mean(), -0.5 * p.precision().trace())
+
+
+@each_sliced
+@each_reduction
+@settings(max_examples=30)
+@given(dimensions, seeds)
+def test_sliced_over_all_signs_is_implicit_row_by_row(loss_class, variance_reduction, d, seed):
+    p = Problem(d, seed)
+    values = over_all_signs(loss_class, d, variance_reduction)(p.model, p.x)
+    close(values, ImplicitScoreMatching()(p.model, p.x))
+
+
+@each_projection
+@pytest.mark.parametrize("n_projections", [1, 3])
+@each_reduction
+def test_sliced_has_the_expectation_implicit(projection, n_projections, variance_reduction):
+    p, n = Problem(3, 0), 20_000
+    loss = SlicedScoreMatching(n_projections, projection, variance_reduction)
+    with torch.no_grad():
+        values = loss(p.model, p.x.repeat(n, 1), generator=seeded()).reshape(n, -1)
+        assert_mean(values, ImplicitScoreMatching()(p.model, p.x))
+
+
+@each_sliced
+@each_projection
+@each_reduction
+def test_sliced_is_its_formula_in_the_directions(loss_class, projection, variance_reduction):
+    p, m = Problem(3, 0), 2
+    v = PROJECTIONS[projection](p.x.new_empty(m, *p.x.shape), seeded())
+    s = p.model(p.x)
+    squares = s.square().sum(1) if variance_reduction else (v * s).sum(2).square()
+    expected = (0.5 * squares - torch.einsum("mni,ij,mnj->mn", v, p.A, v)).mean(0)
+    options = {"n_projections": m, "projection": projection}
+    loss = loss_class(variance_reduction=variance_reduction, **options)
+    close(loss(p.model, p.x, generator=seeded()), expected)
+
+
+@each_projection
+def test_directions_have_the_identity_as_second_moment(projection):
+    v = PROJECTIONS[projection](torch.empty(40_000, 3, dtype=torch.float64), seeded())
+    assert_mean(v[:, :, None] * v[:, None, :], eye(3))
+    if projection == "rademacher":
+        assert torch.equal(v.abs(), torch.ones_like(v))
+    if projection == "sphere":
+        close(v.square().sum(1), torch.full((len(v),), 3.0).double())
+
+
+@each_pairing
+@given(dimensions, seeds, sigmas)
+def test_denoising_is_explicit_on_the_noised_law_plus_a_constant(antithetic, d, seed, sigma):
+    p, noise = Problem(d, seed), MatchedNoise(sigma)
+    loss = DenoisingScoreMatching(noise, antithetic=antithetic)
+    explicit, noisy = ExplicitScoreMatching(p.truth(sigma)), noise.sample(copies(p.x))
+    constant = d / (2 * sigma**2) - 0.5 * p.precision(sigma).trace()
+    for model in (p.model, linear(p.A.T, -p.b), p.truth(), p.truth(sigma)):
+        close(loss(model, copies(p.x)).mean() - explicit(model, noisy).mean(), constant)
+
+
+@each_pairing
+def test_denoising_with_drawn_noise_has_its_closed_form_expectation(antithetic):
+    p, sigma, n = Problem(3, 1), 0.4, 40_000
+    loss = DenoisingScoreMatching(GaussianNoise(sigma), antithetic=antithetic)
+    values = loss(p.model, p.x.repeat(n, 1), generator=seeded()).reshape(n, -1)
+    slope = eye(3) / sigma - sigma * p.A  # of the error in eps
+    assert_mean(values, 0.5 * (p.model(p.x).square().sum(1) + slope.square().sum()))
+
+
+@each_pairing
+@given(dimensions, seeds, sigmas)
+def test_autoencoder_is_sigma_to_the_fourth_times_denoising(antithetic, d, seed, sigma):
+    p, noise = Problem(d, seed), GaussianNoise(sigma)
+    scored = DenoisingScoreMatching(noise, antithetic=antithetic)
+    rebuilt = DenoisingAutoencoder(noise, antithetic=antithetic)
+    values = rebuilt(denoiser(p.model, sigma), p.x, generator=seeded(seed))
+    close(values / sigma**4, scored(p.model, p.x, generator=seeded(seed)))
+
+
+@each_pairing
+@given(seeds, sigmas)
+def test_sigma2_weighting_multiplies_by_sigma_squared(antithetic, seed, sigma):
+    p = Problem(3, seed)
+    plain, weighted = (
+        DenoisingScoreMatching(GaussianNoise(sigma), weighting, antithetic)(
+            p.model, p.x, generator=seeded(seed)
+        )
+        for weighting in (None, "sigma2")
+    )
+    close(weighted, sigma**2 * plain)
+
+
+# What is learnt
+
+
+@each_objective
+@settings(max_examples=15)
+@given(dimensions, seeds)
+def test_the_minimiser_over_linear_scores_is_the_score_of_its_law(objective, noised, d, seed):
+    p, sigma = Problem(d, seed), 0.5
+    A = p.precision(sigma if noised else 0.0).requires_grad_()
+    b = p.mean.clone().requires_grad_()
+    lowest = objective(p, linear(A, b), sigma)
+    for slope in torch.autograd.grad(lowest, (A, b)):
+        close(slope, torch.zeros_like(slope))
+    for k in range(5):
+        dA, db = (0.1 * normal(*parameter.shape, seed=k) for parameter in (A, b))
+        assert objective(p, linear(A + dA, b), sigma) > lowest
+        assert objective(p, linear(A, b + db), sigma) > lowest
+
+
+@each_objective
+@settings(max_examples=15)
+@given(dimensions, seeds)
+def test_the_true_sign_beats_the_reversed_one(objective, noised, d, seed):
+    p, sigma = Problem(d, seed), 0.5
+    truth = p.truth(sigma if noised else 0.0)
+    assert objective(p, truth, sigma) < objective(p, lambda x: -truth(x), sigma)
+
+
+def test_antithetic_pairs_cut_the_variance_of_the_denoising_gradient():
+    P = eye(2).requires_grad_()
+
+    def gradient_variance(antithetic):
+        loss = DenoisingScoreMatching(GaussianNoise(0.01), antithetic=antithetic)
+        x = normal(64, 2).repeat(1 if antithetic else 2, 1)  # 128 noisy rows in both
+        values = [loss(lambda x: -x @ P, x, generator=seeded(k)).mean() for k in range(50)]
+        return torch.stack([torch.autograd.grad(v, P)[0] for v in values]).var(0).mean()
+
+    assert gradient_variance(False) > 10 * gradient_variance(True)
+
+
+CURVED = GaussianMixture(
+    torch.tensor([0.4, 0.6]).double(), normal(2, 2, seed=5), torch.stack([eye(2), 0.5 * eye(2)])
+).score
+
+
+@each_projection
+@each_reduction
+def test_finite_differences_converge_with_the_square_of_the_step(projection, variance_reduction):
+    def values(loss_class, **options):
+        options |= {"projection": projection, "variance_reduction": variance_reduction}
+        loss = loss_class(n_projections=2, **options)
+        return loss(CURVED, normal(20, 2), generator=seeded()).detach()
+
+    exact = values(SlicedScoreMatching)
+    errors = [
+        (values(FiniteDifferenceSlicedScoreMatching, step=h) - exact).norm()
+        for h in (0.08, 0.04, 0.02, 0.01)
+    ]
+    orders = -torch.stack(errors).log2().diff()
+    assert ((orders - 2).abs() < 0.1).all()
+
+
+# Laws over every loss
+
+EVERY_LOSS = [
+    ExplicitScoreMatching(torch.neg),
+    ImplicitScoreMatching(),
+    *(c(projection=name, n_projections=2) for c in SLICED for name in PROJECTIONS),
+    *(c(variance_reduction=False) for c in SLICED),
+    DenoisingScoreMatching(GaussianNoise(0.3)),
+    DenoisingScoreMatching(GaussianNoise(0.3), "sigma2", antithetic=False),
+    DenoisingAutoencoder(GaussianNoise(0.3)),
+]
+each_loss = pytest.mark.parametrize("loss", EVERY_LOSS, ids=repr)
+
+
+def draw(loss, x, seed=0):
+    return loss(CURVED, x, generator=seeded(seed))
+
+
+def test_laws_walk_every_loss_of_the_module():
+    members = [c for c in vars(losses).values() if inspect.isclass(c) and issubclass(c, Loss)]
+    concrete = {c for c in members if not inspect.isabstract(c)}
+    assert concrete == {type(loss) for loss in EVERY_LOSS}
+
+
+@each_loss
+@pytest.mark.parametrize("n", [1, 5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_there_is_one_value_per_row_in_the_dtype_of_the_rows(loss, n, dtype):
+    values = loss(torch.sin, normal(n, 2).to(dtype), generator=seeded())
+    assert (values.shape, values.dtype) == ((n,), dtype)
+
+
+@each_loss
+def test_random_says_whether_the_seed_matters_and_seeds_repeat(loss):
+    x = normal(5, 2)
+    assert torch.equal(draw(loss, x), draw(loss, x))
+    assert torch.equal(draw(loss, x), draw(loss, x, seed=1)) != loss.random
+
+
+@each_loss
+def test_global_rng_is_untouched_and_the_rows_are_left_alone(loss):
+    x, before = normal(5, 2), torch.get_rng_state()
+    draw(loss, x)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(x, normal(5, 2))
+    assert not x.requires_grad
+
+
+@each_loss
+def test_a_graph_is_held_only_while_autograd_records(loss):
+    slope, x = torch.ones(2, dtype=torch.float64, requires_grad=True), normal(5, 2)
+    assert loss(lambda x: -slope * x.sin(), x, generator=seeded()).requires_grad
+    with torch.no_grad():
+        assert not loss(lambda x: -slope * x.sin(), x, generator=seeded()).requires_grad
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [*EVERY_LOSS[:2], *(over_all_signs(c, 2, reduced) for c in SLICED for reduced in (0, 1))],
+    ids=repr,
+)
+def test_rows_do_not_see_each_other(loss):
+    x = normal(9, 2)
+    close(loss(CURVED, x), torch.cat([loss(CURVED, row[None]) for row in x]), 1e-11)
+
+
+@each_loss
+def test_clone_gives_an_equal_loss(loss):
+    copy = clone(loss)
+    assert copy is not loss
+    assert repr(copy) == repr(loss)
+    assert torch.equal(draw(copy, normal(5, 2)), draw(loss, normal(5, 2)))
+
+
+@pytest.mark.parametrize("loss_class", [DenoisingScoreMatching, DenoisingAutoencoder])
+def test_noise_level_is_a_nested_parameter(loss_class):
+    loss = loss_class(GaussianNoise(0.3))
+    copy = clone(loss).set_params(noise__sigma=0.7)
+    assert (loss.noise.sigma, copy.get_params()["noise__sigma"]) == (0.3, 0.7)
+    fresh = loss_class(GaussianNoise(0.7))
+    assert torch.equal(draw(copy, normal(5, 2)), draw(fresh, normal(5, 2)))
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (
+            DenoisingScoreMatching(GaussianNoise(), weighting="sigma"),
+            "DenoisingScoreMatching must be one of: None, 'sigma2'. Got 'sigma'",
+        ),
+        *(
+            (
+                c(projection="cube"),
+                f"{c.__name__} must be one of: 'rademacher', 'gaussian', 'sphere'",
+            )
+            for c in SLICED
+        ),
+        *((c(n_projections=0), f"'n_projections' parameter of {c.__name__}") for c in SLICED),
+        *((c(n_projections=1.5), "must be an int in the range [1, inf). Got 1.5") for c in SLICED),
+        (FiniteDifferenceSlicedScoreMatching(step=0.0), "'step' parameter of FiniteDifference"),
+        (DenoisingScoreMatching(GaussianNoise(0.0)), "'sigma' parameter of GaussianNoise"),
+        (DenoisingAutoencoder(GaussianNoise(-1.0)), "'sigma' parameter of GaussianNoise"),
+    ],
+)
+def test_bad_options_are_refused_by_name_with_what_is_allowed(loss, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        draw(loss, normal(5, 2))
