@@ -65,9 +65,9 @@ def _is_conservative(estimator: BaseScoreEstimator) -> bool:
 _SHARED = {
     "parameters": """network : {"mlp", "resnet"} or importable factory, default="mlp"
         See :mod:`skscore.networks`.
-    hidden_layer_sizes : tuple of int in [1, inf), default=(128, 128)
+    hidden_layer_sizes : tuple of int in [1, inf), default=(128, 128, 128)
         Width of each hidden layer, or of each residual block.
-    activation : str, default="silu"
+    activation : str, default="tanh"
         A key of :data:`skscore.networks.ACTIVATIONS`.
     conservative : bool, default=False
         Whether the score is the gradient of an energy network; `energy` and
@@ -77,10 +77,10 @@ _SHARED = {
         column, or in input units (only shifted).
     dequantize : bool, default=False
         Whether training adds uniform noise of one gap to columns with repeated values.
-    learning_rate_init : float in (0, inf), default=0.002
+    learning_rate_init : float in (0, inf), default=0.004
         Of AdamW.
     batch_size : "auto" or int in [1, inf), default="auto"
-        "auto" is 256 rows, up to 1024 for tables of a million rows.
+        "auto" is 128 rows, up to 1024 for tables of a million rows.
     max_iter : int in [1, inf), default=500
         Most rounds.  A round is one pass over the rows, but at least 50 and at most 1000
         optimiser steps.
@@ -88,7 +88,7 @@ _SHARED = {
         Whether rows are held out, and the state that is best on them kept.
     validation_fraction : float in (0, 1), default=0.1
         Part of the rows held out.
-    n_iter_no_change : int in [1, inf), default=20
+    n_iter_no_change : int in [1, inf), default=10
         Rounds without a better validation score after which training ends.
     tol : float in [0, inf), default=1e-4
         How much better counts.
@@ -161,17 +161,17 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         self,
         *,
         network: str | Callable[..., Any] = "mlp",
-        hidden_layer_sizes: Any = (128, 128),
-        activation: str = "silu",
+        hidden_layer_sizes: Any = (128, 128, 128),
+        activation: str = "tanh",
         conservative: bool = False,
         standardize: str | None = "whiten",
         dequantize: bool = False,
-        learning_rate_init: float = 0.002,
+        learning_rate_init: float = 0.004,
         batch_size: int | str = "auto",
         max_iter: int = 500,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 20,
+        n_iter_no_change: int = 10,
         tol: float = 1e-4,
         warm_start: bool = False,
         store_starts: bool = True,

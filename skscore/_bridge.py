@@ -346,3 +346,14 @@ def global_state() -> dict[str, Any]:
         "torch threads": torch.get_num_threads(),
         "torch grad mode": torch.is_grad_enabled(),
     }
+
+
+@contextmanager
+def moved_generator() -> Iterator[None]:
+    """The global generator of torch somewhere else than where a seed leaves it; put back after."""
+    state = torch.get_rng_state()
+    torch.rand(7)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)

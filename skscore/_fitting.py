@@ -192,7 +192,7 @@ def train(
             "clone, or set warm_start=False."
         )
     seeds = [int(seed) for seed in data.rng.randint(2**31 - 1, size=3)]
-    auto = min(max(256, len(training) // 1000), 1024)
+    auto = min(max(128, len(training) // 1000), 1024)
     plan = Plan(
         n_rounds=n_rounds,
         batch_size=auto if estimator.batch_size == "auto" else estimator.batch_size,

@@ -100,7 +100,8 @@ def _all_sign_vectors_are_a_projection(monkeypatch):
 
 
 def over_all_signs(loss_class, d, variance_reduction):
-    return loss_class(n_projections=2**d, projection="signs", variance_reduction=variance_reduction)
+    options = {"projection": "signs", "variance_reduction": variance_reduction}
+    return loss_class(n_projections=2**d, **options)
 
 
 def sliced(loss_class, reduction):
@@ -120,10 +121,7 @@ def autoencoding(p, score, sigma):
 OBJECTIVES = {
     "explicit": (lambda p, s, sigma: ExplicitScoreMatching(p.truth())(s, p.x).mean(), False),
     "implicit": (lambda p, s, sigma: ImplicitScoreMatching()(s, p.x).mean(), False),
-    "sliced": (sliced(SlicedScoreMatching, False), False),
-    "sliced, reduced": (sliced(SlicedScoreMatching, True), False),
-    "differences": (sliced(FiniteDifferenceSlicedScoreMatching, False), False),
-    "differences, reduced": (sliced(FiniteDifferenceSlicedScoreMatching, True), False),
+    **{f"{c.__name__}, {r}": (sliced(c, r), False) for c in SLICED for r in (True, False)},
     "denoising": (denoising, True),
     "autoencoder": (autoencoding, True),
 }
@@ -241,12 +239,10 @@ def test_autoencoder_is_sigma_to_the_fourth_times_denoising(antithetic, d, seed,
 @each_pairing
 @given(seeds, sigmas)
 def test_sigma2_weighting_multiplies_by_sigma_squared(antithetic, seed, sigma):
-    p = Problem(3, seed)
+    p, noise = Problem(3, seed), GaussianNoise(sigma)
     plain, weighted = (
-        DenoisingScoreMatching(GaussianNoise(sigma), weighting, antithetic)(
-            p.model, p.x, generator=seeded(seed)
-        )
-        for weighting in (None, "sigma2")
+        DenoisingScoreMatching(noise, name, antithetic)(p.model, p.x, generator=seeded(seed))
+        for name in (None, "sigma2")
     )
     close(weighted, sigma**2 * plain)
 
@@ -369,11 +365,10 @@ def test_a_graph_is_held_only_while_autograd_records(loss):
         assert not loss(lambda x: -slope * x.sin(), x, generator=seeded()).requires_grad
 
 
-@pytest.mark.parametrize(
-    "loss",
-    [*EVERY_LOSS[:2], *(over_all_signs(c, 2, reduced) for c in SLICED for reduced in (0, 1))],
-    ids=repr,
-)
+FIXED = [*EVERY_LOSS[:2], *(over_all_signs(c, 2, r) for c in SLICED for r in (True, False))]
+
+
+@pytest.mark.parametrize("loss", FIXED, ids=repr)
 def test_rows_do_not_see_each_other(loss):
     x = normal(9, 2)
     close(loss(CURVED, x), torch.cat([loss(CURVED, row[None]) for row in x]), 1e-11)
@@ -396,27 +391,20 @@ def test_noise_level_is_a_nested_parameter(loss_class):
     assert torch.equal(draw(copy, normal(5, 2)), draw(fresh, normal(5, 2)))
 
 
-@pytest.mark.parametrize(
-    ("loss", "words"),
-    [
-        (
-            DenoisingScoreMatching(GaussianNoise(), weighting="sigma"),
-            "DenoisingScoreMatching must be one of: None, 'sigma2'. Got 'sigma'",
-        ),
-        *(
-            (
-                c(projection="cube"),
-                f"{c.__name__} must be one of: 'rademacher', 'gaussian', 'sphere'",
-            )
-            for c in SLICED
-        ),
-        *((c(n_projections=0), f"'n_projections' parameter of {c.__name__}") for c in SLICED),
-        *((c(n_projections=1.5), "must be an int in the range [1, inf). Got 1.5") for c in SLICED),
-        (FiniteDifferenceSlicedScoreMatching(step=0.0), "'step' parameter of FiniteDifference"),
-        (DenoisingScoreMatching(GaussianNoise(0.0)), "'sigma' parameter of GaussianNoise"),
-        (DenoisingAutoencoder(GaussianNoise(-1.0)), "'sigma' parameter of GaussianNoise"),
-    ],
-)
+NO_NOISE = GaussianNoise(0.0)
+SIGMA = "'sigma' parameter of GaussianNoise must be a number in the range (0.0, inf)"
+BAD_OPTIONS = [
+    (DenoisingScoreMatching(NO_NOISE, "sigma"), "be one of: None, 'sigma2'. Got 'sigma'"),
+    (DenoisingScoreMatching(NO_NOISE), SIGMA),
+    (DenoisingAutoencoder(NO_NOISE), SIGMA),
+    (FiniteDifferenceSlicedScoreMatching(step=0.0), "'step' parameter of FiniteDifference"),
+    *((c(projection="cube"), "be one of: 'rademacher', 'gaussian', 'sphere'") for c in SLICED),
+    *((c(n_projections=0), f"'n_projections' parameter of {c.__name__} must") for c in SLICED),
+    *((c(n_projections=1.5), "must be an int in the range [1, inf). Got 1.5") for c in SLICED),
+]
+
+
+@pytest.mark.parametrize(("loss", "words"), BAD_OPTIONS)
 def test_bad_options_are_refused_by_name_with_what_is_allowed(loss, words):
     with pytest.raises(ValueError, match=re.escape(words)):
         draw(loss, normal(5, 2))

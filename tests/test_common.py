@@ -1,0 +1,67 @@
+"""scikit-learn's common checks and our own, over all estimators."""
+
+import warnings
+
+import pytest
+from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
+from sklearn.neighbors import KernelDensity
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skscore import (
+    DenoisingScoreEstimator,
+    DensityScoreEstimator,
+    ImplicitScoreEstimator,
+    ScoreBasedSampler,
+    SlicedScoreEstimator,
+)
+from skscore.testing import density_estimator_checks
+
+BRIEF = {"max_iter": 2, "hidden_layer_sizes": (16, 16)}
+
+SKLEARN_CASES = [
+    DenoisingScoreEstimator(),
+    DenoisingScoreEstimator(conservative=True, **BRIEF),
+    DenoisingScoreEstimator(network="resnet", standardize="scale", dequantize=True, **BRIEF),
+    ImplicitScoreEstimator(max_iter=1),
+    ImplicitScoreEstimator(conservative=True, early_stopping=False, **BRIEF),
+    SlicedScoreEstimator(max_iter=1),
+    SlicedScoreEstimator(conservative=True, standardize=None, **BRIEF),
+    DensityScoreEstimator(KernelDensity()),
+    ScoreBasedSampler(DenoisingScoreEstimator(**BRIEF)),
+]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.DataConversionWarning")
+@parametrize_with_checks(SKLEARN_CASES)
+def test_scikit_learn_compatible(estimator, check):
+    check(estimator)
+
+
+OUR_CASES = [
+    DenoisingScoreEstimator(),
+    DenoisingScoreEstimator(conservative=True),
+    DenoisingScoreEstimator(network="resnet", standardize="scale", hidden_layer_sizes=(64, 64)),
+    SlicedScoreEstimator(),
+    SlicedScoreEstimator(projection="sphere", conservative=True, hidden_layer_sizes=(64, 64)),
+    ImplicitScoreEstimator(),
+    DensityScoreEstimator(KernelDensity(bandwidth=0.7)),
+    DensityScoreEstimator(GaussianMixture(2)),
+    DensityScoreEstimator(BayesianGaussianMixture(2)),
+    ScoreBasedSampler(DenoisingScoreEstimator()),
+    ScoreBasedSampler(SlicedScoreEstimator(), method="langevin"),
+]
+
+
+def our_checks():
+    for case in OUR_CASES:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for name, check in density_estimator_checks(case):
+                yield pytest.param(check, id=f"{case!r}-{name}".replace(" ", ""))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("check", our_checks())
+def test_keeps_the_promises_of_a_density_estimator(check):
+    check()

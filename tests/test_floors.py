@@ -1,0 +1,76 @@
+"""The plan of the house, read from the import statements."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import skscore
+
+FOLDER = Path(skscore.__file__).parent
+# Lowest first; a module may import from lower floors, and from earlier rooms of its own.
+FLOORS = [
+    ["_params", "_calculus", "_integrate", "_gaussian"],
+    ["noise", "networks"],
+    ["losses", "samplers"],
+    ["_training"],
+    ["_bridge"],
+    ["exceptions", "_validation", "metrics", "_chains"],
+    ["_standardize", "_fitting"],
+    ["_base", "datasets"],
+    ["_score_matching", "_density", "_sampler"],
+    ["testing", "plotting"],
+    ["__init__"],
+]
+ORDER = [module for floor in FLOORS for module in floor]
+THRESHOLD = ORDER.index("_bridge")
+
+
+def imports(module: str, *, late: bool = False) -> list[ast.stmt]:
+    """Import statements of a module; only those below its top level where `late`."""
+    tree = ast.parse((FOLDER / f"{module}.py").read_text())
+    found = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    return [node for node in found if not (late and node in tree.body)]
+
+
+def names(module: str) -> set[str]:
+    """Full names of the modules that are imported."""
+    found = set()
+    for node in imports(module):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif node.module == "skscore":
+            found |= {f"skscore.{alias.name}" for alias in node.names}
+        else:
+            found.add(node.module or "")
+    return found
+
+
+def test_every_module_has_its_place():
+    assert sorted(ORDER) == sorted(path.stem for path in FOLDER.rglob("*.py"))
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_imports_go_down_only(module):
+    own = {n.removeprefix("skscore.") for n in names(module) if n.startswith("skscore.")}
+    assert all(ORDER.index(other) < ORDER.index(module) for other in own)
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_torch_stays_below_the_threshold_and_arrays_above(module):
+    roots = {name.split(".")[0] for name in names(module)}
+    below = ORDER.index(module) < THRESHOLD
+    forbidden = {"numpy", "sklearn", "scipy"} if below else {"torch"}
+    if module != "_bridge":
+        assert not roots & forbidden
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_imports_stand_at_the_top_but_for_matplotlib(module):
+    assert all("matplotlib" in ast.unparse(node) for node in imports(module, late=True))
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_scikit_learns_private_names_pass_one_window(module):
+    private = [n for n in names(module) if n.startswith("sklearn") and "._" in n]
+    assert not private or module == "_validation"
