@@ -36,7 +36,7 @@ def criterion(estimator, X):
 
 
 def search(estimator, grid):
-    return GridSearchCV(estimator, grid, cv=5, n_jobs=2)
+    return GridSearchCV(estimator, grid, cv=3, n_jobs=2)
 
 
 def main():

@@ -91,7 +91,8 @@ class Standardizer:
         _warn_degenerate(constant, vectors[:, null], names)
 
         correlation = (vectors * values) @ vectors.T
-        covariance = correlation * scale[:, None] * scale
+        with np.errstate(over="ignore", under="ignore"):
+            covariance = correlation * scale[:, None] * scale
         if not (np.isfinite(covariance).all() and (covariance.diagonal() > 0).all()):
             raise ValueError(
                 "The columns of X are too large or too small: their variances must lie within "
@@ -217,7 +218,7 @@ def _with_uniform(
     scale: np.ndarray, correlation: np.ndarray, gaps: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scale and correlation of the rows with uniform noise of width `gaps` added."""
-    wider = np.sqrt(scale**2 + gaps**2 / 12)
+    wider = np.hypot(scale, gaps / np.sqrt(12))
     shrunk = correlation * (scale / wider)[:, None] * (scale / wider)
     np.fill_diagonal(shrunk, 1.0)
     return wider, shrunk
@@ -250,9 +251,11 @@ def _shrinkage(
 ) -> float:
     """The shrinkage of best leave-one-out Gaussian likelihood.
 
-    `squares` (n, d) are squared projections on the eigenvectors.  Leaving row z out of
-    ``G = (1 - a) C n / (n - 1) + a I`` takes ``k z z'`` off, ``k = (1 - a) / (n - 1)``, so
-    with ``q = z' G^-1 z`` the row's deviance is ``log |G| + log(1 - k q) + q / (1 - k q)``.
+    `squares` (n, d) are squared projections of the centred rows on the eigenvectors.
+    Leaving row z out of mean and covariance takes ``k z z'`` off ``G = (1 - a) C n / (n - 1)
+    + a I``, ``k = (1 - a) n / (n - 1)^2``, and the row then lies ``z n / (n - 1)`` from the
+    mean of the others.  With ``q = z' G^-1 z`` its deviance is therefore ``log |G| + log(1 -
+    k q) + (n / (n - 1))^2 q / (1 - k q)``.
     """
     share = weights / weights.sum()
     best, best_deviance = 1.0, np.inf
@@ -260,11 +263,13 @@ def _shrinkage(
         g = (1 - a) * values * n_rows / (n_rows - 1) + a
         if g.min() <= 0:
             continue
-        k = (1 - a) / (n_rows - 1)
+        k = (1 - a) * n_rows / (n_rows - 1) ** 2
         q = squares @ (1 / g)
-        if (k * q >= 1).any():
+        rest = 1 - k * q
+        if rest.min() <= 0:
             continue
-        deviance = np.log(g).sum() + share @ (np.log1p(-k * q) + q / (1 - k * q))
+        distance = (n_rows / (n_rows - 1)) ** 2 * q / rest
+        deviance = np.log(g).sum() + share @ (np.log(rest) + distance)
         if deviance < best_deviance:
             best, best_deviance = a, deviance
     return best

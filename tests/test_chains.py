@@ -1,0 +1,89 @@
+"""Starts of chains, and seeds for calls without one."""
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from skscore._chains import (
+    MAX_STARTS,
+    SamplingStream,
+    check_draws,
+    check_n_samples,
+    merged_starts,
+    pick,
+    resample,
+)
+from skscore.exceptions import SamplingDivergedError
+
+ROWS = np.arange(100.0)[:, None]
+
+
+def rng():
+    return np.random.RandomState(0)
+
+
+def test_equal_weights_keep_the_rows_or_a_subset_without_repeats():
+    np.testing.assert_array_equal(resample(ROWS, None, 200, rng()), ROWS)
+    subset = resample(ROWS, None, 30, rng())
+    assert len(np.unique(subset)) == 30
+
+
+def test_weighted_rows_appear_within_one_of_their_share():
+    w = rng().uniform(size=100)
+    drawn = resample(ROWS, w, 5000, rng())[:, 0].astype(int)
+    counts = np.bincount(drawn, minlength=100)
+    assert np.abs(counts - 5000 * w / w.sum()).max() <= 1
+
+
+def test_resampling_copies():
+    rows = ROWS.copy()
+    resample(rows, None, 200, rng())[:] = -1
+    np.testing.assert_array_equal(rows, ROWS)
+
+
+def test_merged_starts_stand_for_all_rows_seen():
+    """1000 rows seen of value 0, then 3000 of value 1: a quarter of the starts are zeros."""
+    starts = merged_starts(np.zeros((500, 1)), 1000.0, np.ones((3000, 1)), None, rng())
+    assert len(starts) <= MAX_STARTS
+    assert starts.mean() == pytest.approx(0.75, abs=1e-3)
+
+
+def test_every_start_is_picked_as_often_as_any_other():
+    counts = np.bincount(pick(ROWS, 250, rng())[:, 0].astype(int))
+    assert set(counts) == {2, 3}
+
+
+def test_the_stream_never_repeats_itself_and_survives_a_pickle():
+    stream = SamplingStream(7)
+    seeds = [stream.next(None) for _ in range(50)]
+    assert len(set(seeds)) == 50
+    twin = pickle.loads(pickle.dumps(stream))
+    assert twin.next(None) == stream.next(None)
+
+
+def test_threads_share_the_stream_without_repeats():
+    stream = SamplingStream(7)
+    with ThreadPoolExecutor(8) as pool:
+        seeds = list(pool.map(lambda _: stream.next(None), range(400)))
+    assert len(set(seeds)) == 400
+
+
+def test_a_given_seed_leaves_the_stream_alone():
+    stream = SamplingStream(7)
+    assert stream.next(3) == stream.next(3)
+    assert stream.counter == 0
+
+
+@pytest.mark.parametrize("bad", [0, -1, 2.5, True, "3", None])
+def test_a_bad_number_of_samples_is_refused_by_name(bad):
+    with pytest.raises(ValueError, match=r"n_samples must be an int in the range \[1, inf\)"):
+        check_n_samples(bad)
+
+
+def test_draws_that_are_not_finite_are_refused_with_numbers():
+    draws = np.zeros((10, 2))
+    draws[3, 1] = np.nan
+    with pytest.raises(SamplingDivergedError, match="1 of 10 draws of Me .* step size was 0.5"):
+        check_draws(draws, 0.5, "Me")

@@ -1,0 +1,224 @@
+"""The training loop: rounds, averages, early stopping, steps that do not count."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from skscore._training import MAX_STEPS, MIN_STEPS, Plan, _batches, steps_per_round, train
+from skscore.losses import Loss
+
+
+class Rows:
+    """One column of given values, with optional weights."""
+
+    def __init__(self, values, weights=None):
+        self.x = torch.tensor(values, dtype=torch.float32)[:, None]
+        self.w = torch.ones(len(values)) if weights is None else torch.tensor(weights)
+        self.asked = []
+
+    def take(self, index, generator):
+        self.asked.append(index)
+        return self.x[index], self.w[index]
+
+
+class Mean(nn.Module):
+    """A model that is one number."""
+
+    def __init__(self, start=0.0):
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor([start]))
+
+    def forward(self, x):
+        return self.value.expand_as(x)
+
+
+class Square(Loss):
+    """Half the squared distance of the number from the row; NaN from call `bad_from` on."""
+
+    random = False
+
+    def __init__(self, bad_from=math.inf):
+        self.bad_from = bad_from
+        self.n_calls = 0
+
+    def __call__(self, score, x, *, generator=None):
+        self.n_calls += 1
+        values = 0.5 * (score(x) - x).square().sum(1)
+        return values * math.nan if self.n_calls > self.bad_from else values
+
+
+def plan(**changes):
+    options = {
+        "n_rounds": 20,
+        "batch_size": 16,
+        "learning_rate": 0.05,
+        "patience": None,
+        "tol": 0.0,
+        "validation_seed": 0,
+    }
+    return Plan(**options | changes)
+
+
+def run(rows, loss=None, training=None, validation=None, model=None, resume=None, **changes):
+    training = torch.arange(len(rows.x)) if training is None else training
+    generator = torch.Generator().manual_seed(0)
+    return train(
+        model or Mean(),
+        loss or Square(),
+        rows,
+        training,
+        validation,
+        plan(**changes),
+        generator=generator,
+        resume=resume,
+    )
+
+
+@pytest.mark.parametrize(("n", "steps"), [(10, 50), (12_800, 100), (10**7, 1000)])
+def test_a_round_is_a_pass_within_50_and_1000_steps(n, steps):
+    assert (MIN_STEPS, MAX_STEPS) == (50, 1000)
+    assert steps_per_round(n, 128) == steps
+
+
+def test_every_pass_visits_every_row_once():
+    batches = _batches(torch.arange(10), 4, torch.Generator().manual_seed(0))
+    seen = torch.cat([next(batches) for _ in range(10)])
+    assert torch.equal(seen.bincount(), torch.full((10,), 4))
+
+
+def test_batches_may_be_larger_than_the_table():
+    batch = next(_batches(torch.arange(3), 7, torch.Generator().manual_seed(0)))
+    assert torch.equal(batch.bincount().sort().values, torch.tensor([2, 2, 3]))
+
+
+def test_the_average_finds_the_minimum():
+    record = run(Rows([1.0, 2.0, 3.0, 6.0]))
+    assert record.average["value"].item() == pytest.approx(3.0, abs=0.05)
+    assert len(record.loss_curve) == 20
+    assert record.status == "max_iter"
+
+
+def test_weights_move_the_minimum_to_the_weighted_mean():
+    record = run(Rows([0.0, 4.0], [0.5, 1.5]))
+    assert record.average["value"].item() == pytest.approx(3.0, abs=0.05)
+
+
+def test_the_average_is_steadier_than_the_last_state():
+    torch.manual_seed(0)
+    rows = Rows(torch.randn(512).tolist())
+    record = run(rows, n_rounds=30)
+    truth = rows.x.mean().item()
+    error = {s: abs(getattr(record, s)["value"].item() - truth) for s in ("average", "last")}
+    assert error["average"] < error["last"]
+
+
+def test_validation_rows_are_never_in_a_batch():
+    rows = Rows([0.0, 1.0, 2.0, 50.0])
+    held = torch.tensor([3])
+    run(rows, training=torch.arange(3), validation=held, n_rounds=2)
+    asked = [index for index in rows.asked if not torch.equal(index, held)]
+    assert torch.cat(asked).max() == 2
+
+
+def test_training_stops_when_the_validation_score_does_and_keeps_the_best():
+    rows = Rows([10.0] * 8 + [2.0])
+    record = run(
+        rows,
+        training=torch.arange(8),
+        validation=torch.tensor([8]),
+        patience=3,
+        n_rounds=200,
+        learning_rate=0.005,
+    )
+    assert record.status == "converged"
+    best = max(range(len(record.validation_scores)), key=record.validation_scores.__getitem__)
+    assert len(record.validation_scores) == best + 1 + 3
+    assert record.average["value"].item() == pytest.approx(2.0, abs=0.4)
+
+
+def test_the_untrained_state_is_a_candidate():
+    """Training leads away from the held-out row: the start must come back."""
+    rows = Rows([10.0] * 8 + [0.0])
+    record = run(rows, training=torch.arange(8), validation=torch.tensor([8]), patience=3)
+    assert record.average["value"].item() == 0.0
+    assert record.n_steps == 0
+
+
+def test_validation_draws_are_frozen():
+    class Noisy(Square):
+        random = True
+
+        def __call__(self, score, x, *, generator=None):
+            noise = torch.empty_like(x).normal_(generator=generator)
+            return (score(x) - x + noise).square().sum(1)
+
+    rows = Rows([1.0, 2.0, 3.0])
+    record = run(
+        rows,
+        Noisy(),
+        training=torch.arange(2),
+        validation=torch.tensor([2]),
+        learning_rate=1e-30,
+        n_rounds=3,
+    )
+    assert len(set(record.validation_scores)) == 1
+
+
+def test_a_step_without_a_finite_gradient_changes_nothing_and_is_counted():
+    class OneBad(Square):
+        def __call__(self, score, x, *, generator=None):
+            values = super().__call__(score, x, generator=generator)
+            return values * math.nan if self.n_calls == 7 else values
+
+    record = run(Rows([1.0, 5.0]), OneBad(), n_rounds=3)
+    assert record.n_skipped == 1
+    assert all(math.isfinite(v) for v in record.loss_curve)
+    assert record.moments[0]["step"].item() == 3 * 50 - 1
+
+
+def test_divergence_keeps_the_last_good_state():
+    record = run(Rows([1.0, 5.0]), Square(bad_from=120))
+    assert record.status == "diverged"
+    assert len(record.loss_curve) == 3  # the third round had some good steps, the fourth none
+    assert math.isfinite(record.average["value"].item())
+
+
+def test_divergence_from_the_first_step_leaves_no_round():
+    record = run(Rows([1.0, 5.0]), Square(bad_from=0))
+    assert record.status == "diverged"
+    assert record.loss_curve == []
+
+
+def test_going_on_from_a_record_is_training_on():
+    rows = Rows([4.0] * 8)
+    half = run(rows, n_rounds=1, learning_rate=0.01)
+    more = run(rows, n_rounds=1, learning_rate=0.01, resume=half)
+    fresh = run(rows, n_rounds=2, learning_rate=0.01)
+    assert more.n_steps == fresh.n_steps == 100
+    torch.testing.assert_close(more.average, fresh.average)
+
+
+def test_grad_clipping_bounds_a_step_against_outliers():
+    """One enormous gradient must not blow up the second moment for good."""
+    record = run(Rows([1.0] * 15 + [1e6]), n_rounds=1, batch_size=1)
+    assert record.moments[0]["exp_avg_sq"].item() <= 100.0
+
+
+def test_the_callback_hears_every_round():
+    heard = []
+    generator = torch.Generator().manual_seed(0)
+    rows = Rows([1.0, 2.0])
+    train(
+        Mean(),
+        Square(),
+        rows,
+        torch.arange(2),
+        None,
+        plan(n_rounds=3),
+        generator=generator,
+        on_round=heard.append,
+    )
+    assert [h["round"] for h in heard] == [1, 2, 3]
+    assert all(h["validation_score"] is None for h in heard)
