@@ -87,6 +87,11 @@ def _workshop(n_threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def _n_threads(network: nn.Module) -> int | None:
+    """One thread for a small network; None leaves them as they are."""
+    return 1 if sum(p.numel() for p in network.parameters()) <= _LARGE_NETWORK else None
+
+
 def apply_in_chunks(
     fn: Callable[[np.ndarray], np.ndarray], X: np.ndarray, chunk: int = CHUNK
 ) -> np.ndarray:
@@ -175,8 +180,7 @@ class Evaluator:
     def __init__(self, network: nn.Module, device: torch.device) -> None:
         self._device = device
         self._network = network.to(device, torch.float64).requires_grad_(False)
-        large = sum(p.numel() for p in network.parameters()) > _LARGE_NETWORK
-        self._n_threads = None if large else 1
+        self._n_threads = _n_threads(network)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], rows: np.ndarray) -> np.ndarray:
         with _workshop(self._n_threads), torch.no_grad():
@@ -245,11 +249,12 @@ class RowSource:
     ) -> None:
         self.device = device
         self._X, self._standardize = X, standardize
-        self._uniform = tensor(uniform, device, torch.float32)
-        self._normal = tensor(normal, device, torch.float32)
-        self._weights = None if weights is None else tensor(weights, device, torch.float32)
-        cached = 4 * X.size <= _CACHE_BYTES
-        self._table = self._read(slice(None)) if cached else None
+        with _workshop(None):
+            self._uniform = tensor(uniform, device, torch.float32)
+            self._normal = tensor(normal, device, torch.float32)
+            self._weights = None if weights is None else tensor(weights, device, torch.float32)
+            cached = 4 * X.size <= _CACHE_BYTES
+            self._table = self._read(slice(None)) if cached else None
 
     def _read(self, index: Any) -> Tensor:
         rows = self._X[index]
@@ -284,9 +289,9 @@ def train_network(
 ) -> tuple[FittedNetwork, Record]:
     """Build, or take up, a network and train it; `seeds` are of its weights and of the draws."""
     device = rows.device
-    network = spec.build(seeds[0]).to(device)
-    large = sum(p.numel() for p in network.parameters()) > _LARGE_NETWORK
-    with _workshop(None if large else 1):
+    with _workshop(None):
+        network = spec.build(seeds[0]).to(device)
+    with _workshop(_n_threads(network)):
         record = train(
             network,
             loss,

@@ -1,0 +1,137 @@
+"""The threshold: tensors, arrays, devices, states, chunks."""
+
+import numpy as np
+import pytest
+import torch
+
+from skscore import _bridge
+from skscore._bridge import NetworkSpec, RowSource, apply_in_chunks, generator, resolve_device
+from skscore._standardize import Standardizer
+
+CPU = torch.device("cpu")
+
+
+def spec(**changes):
+    options = {
+        "network": "mlp",
+        "n_features": 3,
+        "hidden_layer_sizes": (8,),
+        "activation": "tanh",
+        "conservative": False,
+        "sigma": 0.5,
+    }
+    return NetworkSpec(**options | changes)
+
+
+def test_tensors_never_alias_the_callers_array():
+    X = np.zeros((2, 2))
+    _bridge.tensor(X, CPU)[0, 0] = 1.0
+    assert X[0, 0] == 0.0
+
+
+@pytest.mark.parametrize("odd", [np.zeros((4, 3))[::-1], np.zeros((4, 3), order="F"), [[1.0]]])
+def test_any_layout_becomes_a_tensor(odd):
+    assert _bridge.tensor(odd, CPU).shape == np.shape(odd)
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "tpu", "", "meta"])
+def test_a_bad_device_is_refused_with_those_there_are(name):
+    with pytest.raises(ValueError, match="'device' parameter must be 'auto', 'cpu', 'cuda'"):
+        resolve_device(name)
+
+
+def test_auto_is_the_gpu_when_there_is_one():
+    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_chunks_are_joined_in_order():
+    X = np.arange(10.0)[:, None]
+    sizes = []
+
+    def double(rows):
+        sizes.append(len(rows))
+        return 2 * rows
+
+    np.testing.assert_array_equal(apply_in_chunks(double, X, 4), 2 * X)
+    assert sizes == [4, 4, 2]
+
+
+def test_a_network_is_built_from_its_seed_and_the_global_generator_stays():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first, again, other = (spec().build(seed).state_dict() for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(first[k], again[k]) for k in first)
+    assert not torch.equal(first["body.layers.0.weight"], other["body.layers.0.weight"])
+
+
+def test_a_network_is_float32_whatever_the_default_dtype():
+    torch.set_default_dtype(torch.float64)
+    try:
+        weights = spec().build().state_dict()["body.layers.0.weight"]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert weights.dtype == torch.float32
+
+
+def test_threads_and_grad_modes_are_put_back():
+    before = torch.get_num_threads()
+    with torch.inference_mode(), _bridge._workshop(1):
+        assert torch.get_num_threads() == 1
+        assert torch.is_grad_enabled()
+        assert not torch.is_inference_mode_enabled()
+    assert torch.get_num_threads() == before
+
+
+def source(X, **changes):
+    z = Standardizer.fit(X)
+    options = {"weights": None, "uniform": z.uniform, "normal": z.normal, "device": CPU}
+    options |= changes
+    return RowSource(X, standardize=z.transform, **options), z
+
+
+def test_streamed_rows_equal_kept_ones(monkeypatch):
+    X = np.random.RandomState(0).standard_normal((50, 3)).astype(np.float32)
+    index = torch.tensor([3, 1, 49, 3])
+    kept, _ = source(X)
+    monkeypatch.setattr(_bridge, "_CACHE_BYTES", 0)
+    streamed, _ = source(X)
+    assert streamed._table is None
+    for rows in (kept, streamed):
+        x, w = rows.take(index, generator(0))
+        np.testing.assert_allclose(x, Standardizer.fit(X).transform(X)[index], atol=1e-6)
+        assert torch.equal(w, torch.ones(4))
+
+
+def test_rows_come_with_their_weights():
+    X = np.random.RandomState(0).standard_normal((5, 2))
+    rows, _ = source(X, weights=np.arange(5.0))
+    assert rows.take(torch.tensor([4, 2]), generator(0))[1].tolist() == [4.0, 2.0]
+
+
+def test_every_visit_draws_new_training_noise_along_its_directions():
+    X = np.random.RandomState(0).standard_normal((5, 2))
+    directions = np.array([[0.0, 1.0]])
+    rows, z = source(X, uniform=directions)
+    index = torch.zeros(4000, dtype=torch.long)
+    noise = rows.take(index, generator(0))[0].numpy() - z.transform(X)[:1]
+    assert np.abs(noise[:, 0]).max() < 1e-6
+    assert np.abs(noise[:, 1]).max() <= 0.5 + 1e-6
+    assert noise[:, 1].var() == pytest.approx(1 / 12, rel=0.05)
+    rows, z = source(X, normal=2 * directions)
+    noise = rows.take(index, generator(0))[0].numpy() - z.transform(X)[:1]
+    assert noise[:, 1].std() == pytest.approx(2.0, rel=0.05)
+
+
+@pytest.mark.parametrize("conservative", [False, True])
+def test_an_evaluator_agrees_with_the_network(conservative):
+    network = spec(conservative=conservative).build(3)
+    torch.nn.init.normal_(network.body.layers[-1].weight, generator=generator(0))
+    evaluator = _bridge.Evaluator(network, CPU)
+    rows = np.random.RandomState(0).standard_normal((6, 3))
+    x = torch.tensor(rows, requires_grad=True)
+    s = network(x)
+    np.testing.assert_allclose(evaluator.score(rows), s.detach(), rtol=1e-12)
+    J = torch.autograd.functional.jacobian(lambda r: network(r).sum(0), x.detach())
+    trace = torch.einsum("jnj->n", J)
+    np.testing.assert_allclose(evaluator.divergence(rows, np.eye(3)), trace, rtol=1e-9)

@@ -1,0 +1,167 @@
+"""Trained estimators are held to exact scores, and searches to what the truth would choose."""
+
+import numpy as np
+import pytest
+from sklearn.model_selection import GridSearchCV, ShuffleSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skscore import DenoisingScoreEstimator, ImplicitScoreEstimator, SlicedScoreEstimator
+from skscore.datasets import (
+    make_correlated_gaussian,
+    make_gaussian,
+    make_gaussian_mixture,
+    make_moons,
+    make_two_gaussians,
+)
+from skscore.metrics import (
+    fisher_divergence,
+    hyvarinen_score,
+    hyvarinen_scorer,
+    relative_fisher_divergence,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+GAUSSIAN = make_gaussian([3.0, -20.0], [[4.0, 3.0], [3.0, 25.0]])
+BIMODAL = make_gaussian_mixture([0.4, 0.6], [[-2.0], [1.5]], [[[0.5]], [[0.3]]])
+
+# Estimator, law, number of rows, largest relative Fisher divergence to the law's own score.
+CASES = [
+    (ImplicitScoreEstimator(), GAUSSIAN, 1000, 0.03),
+    (ImplicitScoreEstimator(), BIMODAL, 2000, 0.05),
+    (SlicedScoreEstimator(), GAUSSIAN, 1000, 0.03),
+    (SlicedScoreEstimator(projection="gaussian", n_projections=2), BIMODAL, 2000, 0.05),
+    (SlicedScoreEstimator(projection="sphere", variance_reduction=False), BIMODAL, 2000, 0.08),
+    (SlicedScoreEstimator(conservative=True), BIMODAL, 2000, 0.05),
+    (SlicedScoreEstimator(), make_correlated_gaussian(10), 2000, 0.05),
+    (DenoisingScoreEstimator(0.1), GAUSSIAN, 1000, 0.03),
+    (DenoisingScoreEstimator(0.1), BIMODAL, 2000, 0.05),
+    (DenoisingScoreEstimator(0.1, conservative=True), BIMODAL, 2000, 0.05),
+    (
+        DenoisingScoreEstimator(0.1, network="resnet", hidden_layer_sizes=(64, 64)),
+        BIMODAL,
+        2000,
+        0.05,
+    ),
+    (DenoisingScoreEstimator(0.05), make_moons(0.2), 3000, 0.15),
+]
+
+
+@pytest.mark.parametrize(("estimator", "law", "n", "tolerance"), CASES, ids=lambda v: str(v)[:60])
+def test_the_learnt_score_is_that_of_the_law(estimator, law, n, tolerance):
+    X, Y = law.sample(n, 0), law.sample(2000, 1)
+    est = estimator.set_params(random_state=0).fit(X)
+    assert relative_fisher_divergence(est.score_function(Y), law.score_function(Y)) < tolerance
+
+
+@pytest.mark.parametrize("sigma", [0.3, 1.0, 3.0])
+def test_denoising_learns_the_score_of_the_noised_density(sigma):
+    """Whitened rows of a Gaussian plus sigma eps: the score is divided by 1 + sigma^2."""
+    X = GAUSSIAN.sample(2000, 0)
+    est = DenoisingScoreEstimator(sigma, random_state=0).fit(X)
+    noised = make_gaussian(est.location_, (1 + sigma**2) * est.covariance_)
+    error = relative_fisher_divergence(est.score_function(X), noised.score_function(X))
+    assert error < 0.02
+    assert est.sigma_ == sigma
+
+
+def test_denoise_is_the_posterior_mean():
+    """For a Gaussian it pulls a noisy row towards the mean by 1 / (1 + sigma^2)."""
+    X = GAUSSIAN.sample(2000, 0)
+    est = DenoisingScoreEstimator(0.5, random_state=0).fit(X)
+    expected = est.location_ + (X - est.location_) / 1.25
+    scale = np.sqrt(np.diag(est.covariance_))
+    assert np.abs((est.denoise(X) - expected) / scale).mean() < 0.03
+
+
+def test_one_level_knows_no_other():
+    est = DenoisingScoreEstimator(0.5, max_iter=1, random_state=0).fit(GAUSSIAN.sample(50, 0))
+    assert est.score_function([[0.0, 0.0]], sigma=0.5).shape == (1, 2)
+    for method in (est.score_function, est.score_divergence, est.denoise):
+        with pytest.raises(ValueError, match=r"one level .* sigma=0\.5\. Got sigma=0\.1"):
+            method([[0.0, 0.0]], sigma=0.1)
+
+
+def test_a_gaussian_scores_half_its_number_of_columns():
+    law = make_correlated_gaussian(6)
+    est = DenoisingScoreEstimator(0.05, random_state=0).fit(law.sample(3000, 0))
+    assert est.score(law.sample(3000, 1)) == pytest.approx(3.0, abs=0.2)
+
+
+@pytest.mark.parametrize("standardize", ["whiten", "scale", None])
+def test_score_is_the_criterion_in_the_metric_of_the_covariance(standardize):
+    X = GAUSSIAN.sample(300, 0)
+    est = DenoisingScoreEstimator(0.3, standardize=standardize, max_iter=3, random_state=0).fit(X)
+    Y, h = X[:50], 1e-5
+    jacobians = np.stack(
+        [
+            (est.score_function(Y + h * e) - est.score_function(Y - h * e)) / (2 * h)
+            for e in np.eye(2)
+        ],
+        axis=2,
+    )
+    slow = hyvarinen_score(est.score_function(Y), jacobians, est.covariance_)
+    assert est.score(Y) == pytest.approx(slow, rel=1e-5)
+    assert hyvarinen_scorer(est, Y) == est.score(Y)
+
+
+def test_mode_weights_ten_deviations_apart_are_kept():
+    X = make_two_gaussians(0.9, separation=10.0).sample(2000, 0)
+    for est in (DenoisingScoreEstimator(0.1), SlicedScoreEstimator()):
+        rows = est.set_params(random_state=0).fit(X).sample(5000, random_state=0)
+        assert (rows[:, 0] < 0).mean() == pytest.approx(0.9, abs=0.03)
+
+
+def test_samples_follow_the_law():
+    """Mean, covariance and mode weights of a mixture, not only shape."""
+    law = make_gaussian_mixture([0.3, 0.7], [[-3.0, 0.0], [2.0, 1.0]], [0.5 * np.eye(2)] * 2)
+    truth = law.sample(20_000, 5)
+    for est in (DenoisingScoreEstimator(0.1), SlicedScoreEstimator()):
+        rows = est.set_params(random_state=0).fit(law.sample(3000, 0)).sample(5000, 0)
+        np.testing.assert_allclose(rows.mean(0), truth.mean(0), atol=0.15)
+        np.testing.assert_allclose(np.cov(rows.T), np.cov(truth.T), rtol=0.12, atol=0.1)
+        left, right = rows[rows[:, 0] < -0.5], rows[rows[:, 0] > -0.5]
+        assert left.std(0) == pytest.approx(np.sqrt(0.5), rel=0.15)
+        assert right.std(0) == pytest.approx(np.sqrt(0.5), rel=0.15)
+
+
+# -- searches over the noise level ------------------------------------------------------------
+
+SIGMAS = np.geomspace(0.02, 2, 10)
+
+
+def search(estimator, parameter="sigma"):
+    split = ShuffleSplit(2, test_size=0.3, random_state=0)
+    return GridSearchCV(estimator, {parameter: SIGMAS}, cv=split)
+
+
+def choice_of_the_truth(estimator, X, law, n_rows=4000):
+    """Index of the level whose score is nearest to the law's own, in the metric of `score`."""
+    Y = law.sample(n_rows, 99)
+    divergences = []
+    for sigma in SIGMAS:
+        est = estimator.set_params(sigma=sigma).fit(X)
+        scores = est.score_function(Y)
+        divergences.append(fisher_divergence(scores, law.score_function(Y), est.covariance_))
+    return int(np.argmin(divergences))
+
+
+def quick():
+    return DenoisingScoreEstimator(random_state=0, hidden_layer_sizes=(64, 64))
+
+
+def test_a_search_over_sigma_chooses_as_the_exact_score_would():
+    X = BIMODAL.sample(500, 0)
+    found = search(quick()).fit(X)
+    assert 0 < found.best_index_ < len(SIGMAS) - 1
+    assert abs(found.best_index_ - choice_of_the_truth(quick(), X, BIMODAL)) <= 1
+
+
+def test_the_same_search_works_inside_a_pipeline():
+    X = 1e3 + 50 * BIMODAL.sample(500, 0)
+    pipeline = make_pipeline(StandardScaler(), quick())
+    found = search(pipeline, "denoisingscoreestimator__sigma").fit(X)
+    alone = search(quick()).fit(X)
+    assert 0 < found.best_index_ < len(SIGMAS) - 1
+    assert abs(found.best_index_ - alone.best_index_) <= 1
