@@ -1,5 +1,6 @@
 """How Sphinx builds these pages; nothing is fetched from anywhere."""
 
+import doctest
 from importlib.util import find_spec
 
 import skscore
@@ -26,6 +27,7 @@ numpydoc_show_class_members = False  # the templates list them
 
 # Only the directives in the pages; examples in docstrings are run by pytest.
 doctest_test_doctest_blocks = ""
+doctest_default_flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 doctest_global_setup = """
 import warnings
 warnings.filterwarnings("ignore", message="Training of .* stopped at max_iter")

@@ -56,6 +56,8 @@ def integrate(
 
     The grid may run either way; its points are where the steps end.
     """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of: {', '.join(METHODS)}. Got {method!r} instead.")
     rule = METHODS[method]
     for t, t_next in pairwise(grid):
         y = rule.step(f, t, y, t_next - t)

@@ -8,6 +8,7 @@ all scikit-learn's ``clone`` and ``set_params`` ask for.
 from __future__ import annotations
 
 import inspect
+from numbers import Integral, Real
 from typing import Any
 
 
@@ -33,17 +34,21 @@ class Part:
     def set_params(self, **params: Any) -> Part:
         """Set arguments by name, ``part__name`` for those of a nested part."""
         names = self._parameter_names()
-        for key, value in params.items():
-            name, _, rest = key.partition("__")
-            if name not in names:
+        for key in params:
+            if key.partition("__")[0] not in names:
                 raise ValueError(
-                    f"{type(self).__name__} has no parameter {name!r}. "
+                    f"{type(self).__name__} has no parameter {key!r}. "
                     f"Its parameters are: {', '.join(names) or 'none'}."
                 )
-            if rest:
-                getattr(self, name).set_params(**{rest: value})
+        # Whole parts first: `noise` and `noise__sigma` given together set that of the new part.
+        for key in sorted(params, key=lambda key: "__" in key):
+            name, _, rest = key.partition("__")
+            if not rest:
+                setattr(self, name, params[key])
+            elif isinstance(getattr(self, name), Part):
+                getattr(self, name).set_params(**{rest: params[key]})
             else:
-                setattr(self, name, value)
+                raise ValueError(f"{name!r} of {type(self).__name__} has no parameters: {key!r}.")
         return self
 
     def __repr__(self) -> str:
@@ -53,11 +58,8 @@ class Part:
 
 def check_positive(owner: object, name: str, value: float) -> None:
     """Refuse a parameter of a part that is not a positive finite number."""
-    try:
-        positive = 0 < value < float("inf")
-    except TypeError:
-        positive = False
-    if not positive:
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not (number and 0 < value < float("inf")):
         raise ValueError(
             f"The {name!r} parameter of {type(owner).__name__} must be a number "
             f"in the range (0.0, inf). Got {value!r} instead."
@@ -66,7 +68,7 @@ def check_positive(owner: object, name: str, value: float) -> None:
 
 def check_count(owner: object, name: str, value: int) -> None:
     """Refuse a parameter of a part that is not a whole number of at least one."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(
             f"The {name!r} parameter of {type(owner).__name__} must be an int "
             f"in the range [1, inf). Got {value!r} instead."
@@ -75,7 +77,7 @@ def check_count(owner: object, name: str, value: int) -> None:
 
 def check_choice(owner: object, name: str, value: object, choices: Any) -> None:
     """Refuse a parameter of a part that is not one of its legal names."""
-    if value not in choices:
+    if value not in tuple(choices):
         legal = ", ".join(repr(choice) for choice in choices)
         raise ValueError(
             f"The {name!r} parameter of {type(owner).__name__} must be one of: {legal}. "

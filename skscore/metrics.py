@@ -67,6 +67,7 @@ def hyvarinen_score_samples(
             f"jacobian_or_divergence must have shape {(n,)} or {(n, d, d)} for scores of shape "
             f"{(n, d)}. Got {J.shape} instead."
         )
+    _finite("jacobian_or_divergence", J)
     M = _metric(metric, d)
     trace = J if J.ndim == 1 else np.einsum("ij,nji->n", M, J)
     return -(0.5 * np.einsum("ni,ij,nj->n", s, M, s) + trace)
@@ -107,7 +108,7 @@ def hyvarinen_score(
     mean = float(w @ values)
     if not return_std_error:
         return mean
-    n = len(values)
+    n = np.count_nonzero(w)
     error = np.sqrt(np.sum((w * (values - mean)) ** 2) * n / (n - 1)) if n > 1 else np.nan
     return mean, float(error)
 
@@ -190,7 +191,8 @@ def log_likelihood_scorer(
     float
     """
     values = np.asarray(_method(estimator, "score_samples", "log_likelihood_scorer")(X))
-    return float(_weights(sample_weight, len(values)) @ values)
+    w = _weights(sample_weight, len(values))
+    return float(w[w > 0] @ values[w > 0])  # a row of weight zero may lie outside the support
 
 
 def hyvarinen_scorer(
@@ -234,6 +236,13 @@ def _floats(name: str, values: ArrayLike, ndim: int) -> np.ndarray:
         raise ValueError(
             f"{name} must be a {ndim}-D array with at least one row. Got shape {values.shape}."
         )
+    return _finite(name, values)
+
+
+def _finite(name: str, values: np.ndarray) -> np.ndarray:
+    if not np.isfinite(values).all():
+        row = np.argwhere(~np.isfinite(values))[0][0]
+        raise ValueError(f"{name} must be finite numbers, but row {row} is not.")
     return values
 
 

@@ -114,6 +114,11 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         trunk = hidden_layer_sizes[0]
+        if trunk < 2:
+            raise ValueError(
+                "The 'hidden_layer_sizes' of ResNet must begin with at least 2: the norm over "
+                f"a trunk of one unit is constant. Got {tuple(hidden_layer_sizes)!r} instead."
+            )
         self.entrance = nn.Linear(in_features, trunk)
         self.blocks = nn.ModuleList(
             nn.Sequential(
@@ -153,6 +158,11 @@ class _Preconditioned(nn.Module):
 
     def __init__(self, body: nn.Module, sigma: float = 0.0) -> None:
         super().__init__()
+        if not 0 <= sigma < math.inf:
+            raise ValueError(
+                f"The 'sigma' parameter of {type(self).__name__} must be in the range "
+                f"[0.0, inf). Got {sigma!r} instead."
+            )
         self.body = body
         theta = math.atan(sigma)
         self.inner = math.cos(theta)

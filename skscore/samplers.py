@@ -32,7 +32,10 @@ import torch
 from torch import Tensor
 
 from skscore._calculus import Field
-from skscore._params import Part, check_positive
+from skscore._params import Part, check_count, check_positive
+
+_CHUNK = 16_384  # chains moved together
+_CURVATURE_ROWS, _POWER_ITERATIONS = 256, 8
 
 
 class Sampler(Part, ABC):
@@ -46,15 +49,15 @@ class Sampler(Part, ABC):
 
     step_size: float | None
 
-    def resolve_step_size(self, score: Field, x: Tensor) -> float:
+    def resolve_step_size(self, score: Field, x: Tensor, generator: torch.Generator) -> float:
         """The given step size, else the default for chains that start at x."""
         if self.step_size is None:
-            return self._default_step_size(score, x)
+            return self._default_step_size(score, x, generator)
         check_positive(self, "step_size", self.step_size)
         return float(self.step_size)
 
     @abstractmethod
-    def _default_step_size(self, score: Field, x: Tensor) -> float:
+    def _default_step_size(self, score: Field, x: Tensor, generator: torch.Generator) -> float:
         """A stable step size for chains that start at x."""
 
     def start(self, x: Tensor, generator: torch.Generator) -> Tensor:
@@ -71,15 +74,32 @@ class Sampler(Part, ABC):
         return x
 
 
+def largest_curvature(score: Field, x: Tensor, generator: torch.Generator) -> float:
+    """Largest absolute eigenvalue of the score's Jacobian at a row, averaged over rows.
+
+    By power iteration on differences of scores, so that the score may be any callable.
+    """
+    x = x[:_CURVATURE_ROWS]
+    spread = x.std(0, correction=0).norm().item()
+    length = 1e-2 * (spread or x.abs().max().item() or 1.0)
+    s, eigenvalues = score(x), torch.zeros(len(x), dtype=x.dtype, device=x.device)
+    v = torch.empty_like(x).normal_(generator=generator)
+    for _ in range(_POWER_ITERATIONS):
+        v = v / v.norm(dim=1, keepdim=True).clamp_min(1e-30)
+        v = (score(x + length * v) - s) / length
+        eigenvalues = v.norm(dim=1)
+    return eigenvalues.mean().item()
+
+
 class UnadjustedLangevin(Sampler):
     """Langevin steps in the law of the score itself.
 
     Parameters
     ----------
     step_size : float in (0, inf) or None, default=None
-        None takes ``0.1 / max_j E s_j^2`` over the starts: ``E s_j^2`` is the mean
-        curvature of ``-log p`` along column j, so the bias in the variance stays at a
-        few hundredths.
+        None takes ``0.1 / lambda`` with lambda the largest curvature of ``-log p`` at a
+        start, averaged over the starts: the variance is then off by some 3 % where the
+        density is narrowest, and by less elsewhere.
 
     Examples
     --------
@@ -96,9 +116,8 @@ class UnadjustedLangevin(Sampler):
     def __init__(self, step_size: float | None = None) -> None:
         self.step_size = step_size
 
-    def _default_step_size(self, score: Field, x: Tensor) -> float:
-        curvature = score(x).square().mean(0).max()
-        return 0.1 / max(curvature.item(), 1e-12)
+    def _default_step_size(self, score: Field, x: Tensor, generator: torch.Generator) -> float:
+        return 0.1 / max(largest_curvature(score, x, generator), 1e-12)
 
 
 class WalkJump(Sampler):
@@ -130,7 +149,7 @@ class WalkJump(Sampler):
         self.sigma = sigma
         self.step_size = step_size
 
-    def _default_step_size(self, score: Field, x: Tensor) -> float:
+    def _default_step_size(self, score: Field, x: Tensor, generator: torch.Generator) -> float:
         return 0.5 * self.sigma**2
 
     def start(self, x: Tensor, generator: torch.Generator) -> Tensor:
@@ -142,8 +161,6 @@ class WalkJump(Sampler):
         """Jump to the posterior mean of the clean row, (n, d) to (n, d)."""
         return x + self.sigma**2 * score(x)
 
-
-_CHUNK = 16_384  # chains moved together
 
 SAMPLERS: dict[str, type[Sampler]] = {"langevin": UnadjustedLangevin, "walk_jump": WalkJump}
 
@@ -199,8 +216,10 @@ def run_chains(
     -------
     Chains
     """
+    check_count(sampler, "n_draws", n_draws)
+    check_count(sampler, "thin", thin)
     x = sampler.start(x, generator)
-    h = sampler.resolve_step_size(score, x)
+    h = sampler.resolve_step_size(score, x, generator)
     columns = []
     for part in x.split(_CHUNK):
         draws = []

@@ -150,3 +150,16 @@ def test_rows_a_thousand_deviations_away_have_finite_values(make):
     assert law.log_density(x).isfinite().all()
     assert law.score(x).isfinite().all()
     assert (law.log_density(x) < -1e3).all()
+
+
+def test_isotropic_mixture_of_far_clusters_keeps_its_digits():
+    # Distances by matrix products lost half of them above 25 components.
+    means = torch.randn(60, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    means[30:] += 1e6
+    weights = torch.full((60,), 1 / 60, dtype=torch.float64)
+    isotropic = IsotropicMixture(weights, means, 0.04)
+    identity = torch.eye(2, dtype=torch.float64)
+    full = GaussianMixture(weights, means, 0.04 * identity.expand(60, 2, 2))
+    x = means + 0.1
+    torch.testing.assert_close(isotropic.score(x), full.score(x), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(isotropic.log_density(x), full.log_density(x), rtol=1e-6, atol=1e-6)

@@ -138,3 +138,8 @@ def test_solution_is_differentiable_in_its_start(method):
         for e in (h, -h)
     ]
     assert slope.item() == pytest.approx((ends[0] - ends[1]) / (2 * h), rel=1e-8)
+
+
+def test_an_unknown_method_is_refused_with_the_legal_names():
+    with pytest.raises(ValueError, match="method must be one of: euler, heun, rk4. Got 'foo'"):
+        integrate(lambda t, y: y, 1.0, [0.0, 1.0], "foo")

@@ -239,3 +239,24 @@ def test_hyvarinen_scorer_names_what_the_estimator_lacks(missing):
 def test_log_likelihood_scorer_names_what_the_estimator_lacks():
     with pytest.raises(ValueError, match="log_likelihood_scorer needs .* with `score_samples`"):
         log_likelihood_scorer(fitted(), Gaussian.x)
+
+
+def test_a_row_of_weight_zero_is_absent():
+    # Outside the support 0 times minus infinity was NaN; the standard error counted the row.
+    class Uniform:
+        def score_samples(self, X):
+            return np.array([-1.0, -np.inf])
+
+    assert log_likelihood_scorer(Uniform(), None, sample_weight=[1, 0]) == -1
+    with_it = hyvarinen_score(
+        np.zeros((3, 1)), [0, 1, 5], sample_weight=[1, 1, 0], return_std_error=True
+    )
+    without = hyvarinen_score(np.zeros((2, 1)), [0, 1], return_std_error=True)
+    assert with_it == pytest.approx(without)
+
+
+def test_numbers_that_are_not_finite_are_refused_with_their_row():
+    with pytest.raises(ValueError, match="scores must be finite numbers, but row 1 is not"):
+        hyvarinen_score([[0.0], [np.nan]], [0.0, 0.0])
+    with pytest.raises(ValueError, match="jacobian_or_divergence must be finite .* row 0"):
+        hyvarinen_score([[0.0], [1.0]], [np.inf, 0.0])

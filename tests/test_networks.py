@@ -8,9 +8,11 @@ from torch import nn
 
 from skscore.networks import (
     ACTIVATIONS,
+    MLP,
     NETWORKS,
     SMOOTH_ACTIVATIONS,
     EnergyNetwork,
+    ResNet,
     ScoreNetwork,
 )
 
@@ -189,3 +191,14 @@ def test_untrained_network_reaches_its_last_layer_with_a_gradient(network):
     field = model("score", network, trained=False)
     (field(rows()) - 1).square().sum().backward()
     assert sum(bool(p.grad.abs().max() > 0) for p in field.parameters()) >= 2
+
+
+def test_a_trunk_of_one_unit_is_refused():
+    with pytest.raises(ValueError, match=r"ResNet must begin with at least 2.* Got \(1,\)"):
+        ResNet(2, 1, (1,))
+
+
+@pytest.mark.parametrize("sigma", [-1.0, float("nan"), float("inf")])
+def test_a_level_below_zero_is_refused(sigma):
+    with pytest.raises(ValueError, match="'sigma' parameter of ScoreNetwork must be in the range"):
+        ScoreNetwork(MLP(1, 1, (2,)), sigma)

@@ -7,6 +7,8 @@ import pytest
 from sklearn.base import clone
 
 from skscore._params import Part, check_choice, check_count, check_positive
+from skscore.losses import DenoisingScoreMatching
+from skscore.noise import GaussianNoise
 
 
 class Wheel(Part):
@@ -128,3 +130,29 @@ def test_check_choice_lists_the_legal_names(choices):
     message = "parameter of Cart must be one of: 'red', 'blue', None. Got 'green' instead."
     with pytest.raises(ValueError, match=re.escape(message)):
         check_choice(Cart(None), "colour", "green", choices)
+
+
+def test_numpy_integers_are_counts():
+    check_count(GaussianNoise(), "n", np.int64(2))
+
+
+@pytest.mark.parametrize("value", [True, np.array([0.1, 0.2]), "0.1", None])
+def test_only_a_number_is_positive(value):
+    with pytest.raises(ValueError, match="'sigma' parameter of GaussianNoise must be a number"):
+        check_positive(GaussianNoise(), "sigma", value)
+
+
+def test_an_unhashable_choice_gets_the_same_message():
+    with pytest.raises(ValueError, match="must be one of: 'a', 'b'. Got"):
+        check_choice(GaussianNoise(), "kind", ["a"], {"a": 1, "b": 2})
+
+
+def test_a_part_and_its_parameter_set_together_mean_the_new_part():
+    old, new = GaussianNoise(0.1), GaussianNoise(0.2)
+    DenoisingScoreMatching(old).set_params(noise__sigma=0.5, noise=new)
+    assert (old.sigma, new.sigma) == (0.1, 0.5)
+
+
+def test_a_number_has_no_parameters():
+    with pytest.raises(ValueError, match="'sigma' of GaussianNoise has no parameters: 'sigma__x'"):
+        GaussianNoise().set_params(sigma__x=1)

@@ -114,7 +114,9 @@ def test_default_step_follows_the_units(name):
     # Rows in units c times smaller: scores c times smaller, steps c^2 times larger.
     def step(c):
         sampler = make(name) if name != "walk_jump" else WalkJump(0.5 * c)
-        return sampler.resolve_step_size(lambda x: -x / c**2, c * normal(50, 2))
+        generator = torch.Generator().manual_seed(0)
+        rows = c * normal(50, 2)
+        return sampler.resolve_step_size(lambda x: -x / c**2, rows, generator)
 
     assert step(10.0) == pytest.approx(100 * step(1.0))
     assert step(0.1) == pytest.approx(0.01 * step(1.0))
@@ -220,3 +222,35 @@ def test_given_step_size_is_used_and_survives_clone(name):
     assert sampler.get_params() == make(name, step_size=0.125).get_params()
     chains = run_chains(sampler, standard_score, normal(4, 2), burn_in=1, generator=seeded())
     assert chains.step_size == 0.125
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.01, 0.1])
+def test_default_step_is_stable_for_starts_in_one_place(spread, generator):
+    # It was taken from the size of the scores at the starts: all starts at a mode made it 1e11.
+    x = spread * normal(1000, 2)
+    chains = run_chains(UnadjustedLangevin(), torch.neg, x, burn_in=100, generator=generator)
+    assert chains.draws.std() < 2
+
+
+def test_default_step_is_stable_for_many_correlated_columns(generator):
+    # It was taken from the columns' own curvatures, d times below that along the diagonal.
+    d = 60
+    precision = 0.1 * torch.eye(d, dtype=torch.float64) + 0.9
+    x = normal(2000, d) @ torch.linalg.cholesky(torch.linalg.inv(precision)).mT
+    chains = run_chains(
+        UnadjustedLangevin(), lambda x: -x @ precision, x, burn_in=300, generator=generator
+    )
+    assert chains.draws.std() < 1.1 * x.std()
+
+
+@pytest.mark.parametrize("option", ["n_draws", "thin"])
+def test_no_draws_and_no_steps_between_them_are_refused(option, generator):
+    with pytest.raises(ValueError, match=f"'{option}' parameter"):
+        run_chains(
+            UnadjustedLangevin(1.0),
+            torch.neg,
+            torch.zeros(2, 1),
+            burn_in=1,
+            generator=generator,
+            **{option: 0},
+        )
