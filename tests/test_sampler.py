@@ -1,0 +1,181 @@
+"""The sampler for any score."""
+
+import numpy as np
+import pytest
+from sklearn.frozen import FrozenEstimator
+from sklearn.mixture import GaussianMixture
+
+from skscore import (
+    DenoisingScoreEstimator,
+    DensityScoreEstimator,
+    ScoreBasedSampler,
+    SlicedScoreEstimator,
+)
+from skscore._sampler import split_r_hat
+from skscore.datasets import make_gaussian, make_two_gaussians
+from skscore.exceptions import NotFittedError, SamplingDivergedError
+from skscore.samplers import UnadjustedLangevin, WalkJump
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+LAW = make_gaussian([3.0, -20.0], [[4.0, 3.0], [3.0, 25.0]])
+X = LAW.sample(400, 0)
+BRIEF = {"hidden_layer_sizes": (16, 16), "max_iter": 2}
+
+
+def fitted(**params):
+    return DenoisingScoreEstimator(0.3, random_state=0, **BRIEF, **params).fit(X)
+
+
+def moments_agree(rows, truth, rtol):
+    spread = np.sqrt(np.diag(np.cov(truth.T)))
+    np.testing.assert_allclose(rows.mean(0) / spread, truth.mean(0) / spread, atol=0.12)
+    np.testing.assert_allclose(np.cov(rows.T), np.cov(truth.T), rtol=rtol, atol=0.1)
+
+
+def test_a_callable_needs_starts_and_runs_in_the_units_of_the_rows():
+    sampler = ScoreBasedSampler(LAW.score_function, "langevin", step_size=0.5, burn_in=800)
+    with pytest.raises(ValueError, match="no rows for its chains to start from: pass init"):
+        sampler.sample(3)
+    rows = sampler.set_params(init=np.zeros((1, 2))).sample(4000, random_state=0)
+    assert sampler.step_size_ == 0.5
+    moments_agree(rows, LAW.sample(20_000, 1), rtol=0.15)
+
+
+def test_an_exact_density_is_sampled_in_decorrelated_coordinates():
+    density = DensityScoreEstimator(GaussianMixture(random_state=0))
+    sampler = ScoreBasedSampler(density, random_state=0).fit(X)
+    moments_agree(sampler.sample(5000, random_state=0), X, rtol=0.15)
+    assert sampler.step_size_ == pytest.approx(0.1, rel=0.1)
+
+
+def test_auto_walks_and_jumps_where_there_is_a_gaussian_level():
+    denoising = ScoreBasedSampler(FrozenEstimator(fitted()))
+    assert isinstance(denoising._sampler(denoising._part()), WalkJump)
+    sliced = ScoreBasedSampler(SlicedScoreEstimator(**BRIEF)).fit(X)
+    assert isinstance(sliced._sampler(sliced._part()), UnadjustedLangevin)
+
+
+def test_a_trained_estimator_samples_the_same_either_way():
+    est = fitted()
+    sampler = ScoreBasedSampler(FrozenEstimator(est))
+    np.testing.assert_array_equal(sampler.sample(50, 3), est.sample(50, 3))
+
+
+def test_fit_clones_and_fits_and_leaves_the_estimator_alone():
+    est = DenoisingScoreEstimator(0.3, **BRIEF)
+    sampler = ScoreBasedSampler(est, random_state=0)
+    with pytest.raises(NotFittedError):
+        sampler.sample(2)
+    sampler.fit(X)
+    assert sampler.n_features_in_ == 2
+    assert not hasattr(est, "location_")
+    twin = ScoreBasedSampler(est, random_state=0).fit(X)
+    np.testing.assert_array_equal(sampler.sample(4), twin.sample(4))
+
+
+def test_a_frozen_estimator_is_not_fitted_again():
+    est = fitted()
+    sampler = ScoreBasedSampler(FrozenEstimator(est)).fit(X[:5])
+    assert sampler.estimator_ is est
+
+
+def test_weights_reach_the_estimator():
+    w = np.random.RandomState(0).randint(1, 4, size=len(X))
+    sampler = ScoreBasedSampler(DenoisingScoreEstimator(0.3, random_state=0, **BRIEF))
+    alone = DenoisingScoreEstimator(0.3, random_state=0, **BRIEF).fit(X, sample_weight=w)
+    sampler.fit(X, sample_weight=w)
+    np.testing.assert_array_equal(sampler.score_function(X), alone.score_function(X))
+
+
+def test_it_scores_as_its_estimator_does():
+    sampler = ScoreBasedSampler(FrozenEstimator(fitted()))
+    est = sampler.estimator.estimator
+    assert sampler.score(X) == est.score(X)
+    np.testing.assert_array_equal(sampler.score_divergence(X), est.score_divergence(X))
+    assert not hasattr(sampler, "score_samples")
+    density = DensityScoreEstimator(GaussianMixture()).fit(X)
+    with_density = ScoreBasedSampler(FrozenEstimator(density))
+    np.testing.assert_array_equal(with_density.score_samples(X), density.score_samples(X))
+
+
+def test_few_chains_give_many_draws():
+    est = FrozenEstimator(fitted())
+    sampler = ScoreBasedSampler(est, n_chains=10, burn_in=20, thin=3)
+    assert sampler.sample(95, random_state=0).shape == (95, 2)
+    assert sampler.n_steps_ == 20 + 9 * 3
+    assert sampler.r_hat_.shape == (2,)
+    sampler.set_params(n_chains=None).sample(95, random_state=0)
+    assert sampler.n_steps_ == 20
+    assert sampler.r_hat_ is None
+
+
+def test_displacement_tells_how_far_the_draws_are_from_their_starts():
+    density = DensityScoreEstimator(GaussianMixture(random_state=0)).fit(X)
+    sampler = ScoreBasedSampler(FrozenEstimator(density), init=X, burn_in=0)
+    sampler.sample(200, random_state=0)
+    np.testing.assert_allclose(sampler.displacement_, 0.0, atol=1e-9)
+    sampler.set_params(burn_in=300).sample(200, random_state=0)
+    independent = np.sqrt(2 * np.diag(density.covariance_))
+    np.testing.assert_allclose(sampler.displacement_, independent, rtol=0.25)
+
+
+def test_r_hat_is_one_for_chains_that_agree_and_large_for_lost_modes():
+    rng = np.random.RandomState(0)
+    same = rng.standard_normal((200, 8, 2))
+    np.testing.assert_allclose(split_r_hat(same), 1.0, atol=0.02)
+    apart = same + np.where(np.arange(8) < 4, -5, 5)[:, None]
+    assert split_r_hat(apart).min() > 3
+    assert split_r_hat(same[:3]) is None
+    assert split_r_hat(same[:, :1]) is None
+
+
+def test_langevin_loses_mode_weights_from_other_starts_and_keeps_them_from_the_rows():
+    law = make_two_gaussians(0.9, separation=10.0)
+    rows = law.sample(1000, 0)
+    even = np.r_[rows[rows[:, 0] < 0][:50], rows[rows[:, 0] > 0][:50]]
+    lost = ScoreBasedSampler(law.score_function, "langevin", init=even, burn_in=300)
+    kept = ScoreBasedSampler(law.score_function, "langevin", init=rows, burn_in=300)
+    assert (lost.sample(1000, 0)[:, 0] < 0).mean() == pytest.approx(0.5, abs=0.02)
+    assert (kept.sample(1000, 0)[:, 0] < 0).mean() == pytest.approx(0.9, abs=0.03)
+
+
+def test_a_sampler_object_is_a_method():
+    sampler = ScoreBasedSampler(FrozenEstimator(fitted()), UnadjustedLangevin(0.01))
+    sampler.sample(5, random_state=0)
+    assert sampler.step_size_ == 0.01
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"method": "hmc"}, "'method' parameter of ScoreBasedSampler .*'walk_jump'.* Got 'hmc'"),
+        ({"step_size": 0}, "'step_size' .* Got 0"),
+        ({"burn_in": -1}, "'burn_in' .* Got -1"),
+        ({"thin": 0}, "'thin' .* Got 0"),
+        ({"n_chains": 0}, "'n_chains' .* Got 0"),
+        ({"sigma": np.nan}, "'sigma' .* Got nan"),
+        ({"init": [[np.nan, 0.0]]}, "contains NaN"),
+    ],
+)
+def test_bad_parameters_are_refused_by_name(params, words):
+    with pytest.raises(ValueError, match=words):
+        ScoreBasedSampler(FrozenEstimator(fitted()), **params).sample(3)
+
+
+def test_a_jump_needs_a_level():
+    sliced = ScoreBasedSampler(SlicedScoreEstimator(**BRIEF), "walk_jump").fit(X)
+    with pytest.raises(ValueError, match="method='walk_jump' .* needs the noise level .* sigma_"):
+        sliced.sample(3)
+
+
+def test_a_callable_of_the_wrong_shape_is_named():
+    sampler = ScoreBasedSampler(lambda rows: rows[:, 0], "langevin", init=X)
+    with pytest.raises(ValueError, match=r"shape of its rows, \(256, 2\)|shape of its rows"):
+        sampler.sample(3)
+
+
+def test_chains_that_blow_up_are_an_error():
+    sampler = ScoreBasedSampler(lambda rows: rows**3, "langevin", init=X, step_size=1.0)
+    with np.errstate(over="ignore", invalid="ignore"), pytest.raises(SamplingDivergedError):
+        sampler.sample(3)
