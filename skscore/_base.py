@@ -42,6 +42,7 @@ from skscore._validation import (
     StrOptions,
     available_if,
     check_fitted,
+    check_metric,
     check_rows,
     finite_results,
 )
@@ -87,7 +88,7 @@ _SHARED = {
     early_stopping : bool, default=True
         Whether rows are held out, and the state that is best on them kept.
     validation_fraction : float in (0, 1), default=0.1
-        Part of the rows held out.
+        Part of the rows held out, at most 50,000 of them.
     n_iter_no_change : int in [1, inf), default=10
         Rounds without a better validation score after which training ends.
     tol : float in [0, inf), default=1e-4
@@ -406,7 +407,7 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         ndarray of shape (n_samples,)
         """
         check_fitted(self)
-        v = self._standardizer.directions(None if metric is None else np.asarray(metric))
+        v = self._standardizer.directions(check_metric(metric, self.n_features_in_))
         return self._map("score_divergence", X, lambda network, z: network.divergence(z, v))
 
     @available_if(_is_conservative)
@@ -465,8 +466,9 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         Returns
         -------
         float
-            A Gaussian scores about n_features / 2.
+            The Gaussian fit scores about n_features / 2 on any table.
         """
+        check_fitted(self)
         return hyvarinen_scorer(self, X, y, sample_weight)
 
     def sample(

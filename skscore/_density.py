@@ -18,6 +18,7 @@ from skscore._standardize import Standardizer
 from skscore._validation import (
     FrozenEstimator,
     check_fitted,
+    check_metric,
     check_rows,
     check_weights,
     column_names,
@@ -141,14 +142,14 @@ class DensityScoreEstimator(BaseEstimator):
         ----------
         X : array-like of shape (n_samples, n_features)
         metric : array-like of shape (n_features, n_features), default=None
-            Symmetric; None is the identity.
+            Symmetric and positive semi-definite; None is the identity.
 
         Returns
         -------
         ndarray of shape (n_samples,)
         """
         X = check_rows(self, X)
-        M = np.eye(X.shape[1]) if metric is None else np.asarray(metric, dtype=np.float64)
+        M = np.eye(X.shape[1]) if metric is None else check_metric(metric, X.shape[1])
         values = _closed_form(self.density_).score_divergence(X, M)
         return finite_results(values, "score_divergence")
 

@@ -7,7 +7,7 @@ of plain values, in the order in which ``fit`` calls them.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from skscore.losses import Loss
 from skscore.networks import SMOOTH_ACTIVATIONS
 
 _MIN_CHUNK = 10
+_MAX_HELD = 50_000
 
 
 @dataclass(frozen=True)
@@ -167,9 +168,9 @@ def _row_hashes(X: np.ndarray) -> np.ndarray:
 def split_rows(
     n_rows: int, fraction: float, rng: np.random.RandomState
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers for training and for validation, at least one of each."""
+    """Row numbers for training and for validation, at least one of each, few enough of these."""
     order = rng.permutation(n_rows)
-    n_held = min(max(1, round(fraction * n_rows)), n_rows - 1)
+    n_held = min(max(1, round(fraction * n_rows)), n_rows - 1, _MAX_HELD)
     return np.sort(order[n_held:]), np.sort(order[:n_held])
 
 
@@ -186,10 +187,11 @@ def train(
 ) -> tuple[FittedNetwork, Record]:
     """One run of the workshop."""
     if previous is not None and previous.spec != spec:
+        before, now = asdict(previous.spec), asdict(spec)
+        changes = [f"{k} was {before[k]!r}, is {now[k]!r}" for k in now if now[k] != before[k]]
         raise ValueError(
-            f"{type(estimator).__name__} cannot go on from its earlier fit with another network, "
-            f"noise level or number of columns: it was {previous.spec}, it is {spec}. Fit a "
-            "clone, or set warm_start=False."
+            f"{type(estimator).__name__} cannot go on from its earlier fit: {'; '.join(changes)}. "
+            "Fit a clone, or set warm_start=False."
         )
     seeds = [int(seed) for seed in data.rng.randint(2**31 - 1, size=3)]
     auto = min(max(128, len(training) // 1000), 1024)
@@ -250,4 +252,4 @@ def _report(estimator: BaseEstimator, record: Record, *, validated: bool) -> Non
         )
     else:
         return
-    warnings.warn(message, ConvergenceWarning, stacklevel=4)
+    warnings.warn(message, ConvergenceWarning, stacklevel=5)

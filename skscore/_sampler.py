@@ -20,11 +20,14 @@ from skscore._validation import (
     StrOptions,
     available_if,
     check_parameters,
+    check_rows,
     first_rows,
     integer_seeds,
 )
 from skscore.exceptions import NotFittedError
 from skscore.samplers import SAMPLERS, Chains, Sampler
+
+_OWN_STARTS = 1000
 
 
 def _part_has(name: str) -> Callable[[ScoreBasedSampler], bool]:
@@ -62,7 +65,8 @@ class ScoreBasedSampler(BaseEstimator):
     n_chains : int in [1, inf) or None, default=None
         None moves one chain for every row that is asked for.
     init : array-like of shape (n_starts, n_features) or None, default=None
-        Rows to start from; None takes the estimator's `chain_starts_`.
+        Rows to start from; None takes the estimator's `chain_starts_`, or draws from an
+        estimator that keeps none but can `sample`.
     random_state : int, RandomState or None, default=None
         Of `fit` (where the estimator has none of its own) and of the sampling stream.
 
@@ -80,7 +84,8 @@ class ScoreBasedSampler(BaseEstimator):
         draws, in units of X: near zero, the draws are hardly more than the starts.
     r_hat_ : ndarray of shape (n_features,) or None
         Split R-hat of the last call (Gelman and Rubin 1992), where there were at least two
-        chains of four draws; above 1.05, the chains disagree about where the mass is.
+        chains of four draws.  Above 1.05, no chain visits all that the chains together do;
+        with separated modes that is so even where the starts give each its weight.
 
     Notes
     -----
@@ -178,7 +183,10 @@ class ScoreBasedSampler(BaseEstimator):
         if hasattr(self, "estimator_"):
             return self.estimator_
         if not self._is_ready():
-            raise NotFittedError(f"This {type(self).__name__} is not fitted yet: call fit.")
+            raise NotFittedError(
+                f"This {type(self).__name__} is not fitted yet: call fit, or wrap an estimator "
+                "that is fitted in sklearn.frozen.FrozenEstimator."
+            )
         frozen = isinstance(self.estimator, FrozenEstimator)
         return self.estimator.estimator if frozen else self.estimator
 
@@ -219,7 +227,7 @@ class ScoreBasedSampler(BaseEstimator):
             self._stream = SamplingStream(integer_seeds(self.random_state, 1)[0])
         rng = np.random.RandomState(self._stream.next(random_state))
         n_chains = min(self.n_chains or n_samples, n_samples)
-        starts = pick(self._starts(part, init), n_chains, rng)
+        starts = pick(self._starts(part, init, rng), n_chains, rng)
         n_draws = -(-n_samples // n_chains)
         steps = {"burn_in": self.burn_in, "thin": self.thin, "n_draws": n_draws}
         draws, chains = _run(part, sampler, starts, rng, steps)
@@ -246,17 +254,20 @@ class ScoreBasedSampler(BaseEstimator):
             )
         return cls(**{key: given[key] for key in cls._parameter_names() if key in given})
 
-    def _starts(self, part: Any, init: ArrayLike | None) -> np.ndarray:
+    def _starts(self, part: Any, init: ArrayLike | None, rng: np.random.RandomState) -> np.ndarray:
+        """Given rows, else the part's kept training rows, else draws of its own."""
         init = self.init if init is None else init
         init = getattr(part, "chain_starts_", None) if init is None else init
         if init is None and hasattr(part, "sample"):
-            return part.sample(1000, random_state=0)
+            return part.sample(_OWN_STARTS, random_state=rng)
         if init is None:
             raise ValueError(
                 f"{type(self).__name__} has no rows for its chains to start from: pass init, an "
                 "array of shape (n_starts, n_features) that covers every mode of the density."
             )
-        return first_rows(self, np.atleast_2d(init), least=1)[0].astype(np.float64)
+        if hasattr(part, "n_features_in_"):
+            return check_rows(part, init).astype(np.float64)
+        return first_rows(self, init, least=1)[0].astype(np.float64)
 
     @available_if(_part_has("score_function"))
     def score_function(self, X: ArrayLike) -> np.ndarray:

@@ -210,7 +210,7 @@ def _warn_ties(gaps: np.ndarray, names: list[str]) -> None:
         "dequantize=True (or skscore.datasets.dequantize, for other estimators too) if they are "
         "rounded measurements; leave the columns out if they are categories.",
         TiesWarning,
-        stacklevel=2,
+        stacklevel=5,
     )
 
 
@@ -302,4 +302,4 @@ def _warn_degenerate(constant: np.ndarray, null_vectors: np.ndarray, names: list
         )
     if sentences:
         sentences.append("A tiny variance stands in there; consider dropping columns.")
-        warnings.warn(" ".join(sentences), DegenerateColumnsWarning, stacklevel=2)
+        warnings.warn(" ".join(sentences), DegenerateColumnsWarning, stacklevel=5)

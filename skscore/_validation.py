@@ -36,6 +36,7 @@ __all__ = [
     "StrOptions",
     "available_if",
     "check_fitted",
+    "check_metric",
     "check_parameters",
     "check_rows",
     "check_weights",
@@ -160,6 +161,21 @@ def check_weights(sample_weight: ArrayLike | None, n_rows: int) -> np.ndarray | 
     if not weights.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")
     return None if (weights == weights[0]).all() else weights
+
+
+def check_metric(metric: ArrayLike | None, n_features: int) -> np.ndarray | None:
+    """A metric as float64: symmetric, positive semi-definite, of the right shape."""
+    if metric is None:
+        return None
+    M, shape = np.asarray(metric, dtype=np.float64), (n_features, n_features)
+    if M.shape != shape or not np.isfinite(M).all() or not np.allclose(M, M.T):
+        raise ValueError(f"metric must be a symmetric matrix of shape {shape}. Got {metric!r}.")
+    values = np.linalg.eigvalsh(M)
+    if values[0] < -1e-8 * abs(values[-1]):
+        raise ValueError(
+            f"metric must be positive semi-definite. Its least eigenvalue is {values[0]:g}."
+        )
+    return M
 
 
 def integer_seeds(random_state: Any, n_seeds: int) -> list[int]:

@@ -6,17 +6,17 @@ the objective.  It can therefore be tried on an exact score, and sample weights
 cost nothing.  With ``J = grad_x s(x)``, ``p`` the law of the rows and ``s* =
 grad log p``:
 
-==================  ===========================================================
-explicit            1/2 E |s - s*|^2
-implicit            E [ 1/2 |s|^2 + tr J ]  =  explicit - 1/2 E |s*|^2
-sliced              E [ 1/2 (v's)^2 + v'Jv ], E vv' = I;  = implicit on average
-  variance reduced  E [ 1/2 |s|^2 + v'Jv ];  = implicit on average
-  finite difference the same from s(x + hv) and s(x - hv);  = sliced + O(h^2)
-denoising           1/2 E |s(x~) - grad log q(x~|x)|^2;  = explicit against the
-                    law of x~, plus a constant that no model changes
-autoencoder         1/2 E |D(x~) - x|^2;  = sigma^4 denoising for the score
-                    s = (D(x~) - x~) / sigma^2 of Gaussian noise
-==================  ===========================================================
+====================  =========================================================
+explicit              1/2 E |s - s*|^2
+implicit              E [ 1/2 |s|^2 + tr J ], which is explicit - 1/2 E |s*|^2
+sliced                E [ 1/2 (v's)^2 + v'Jv ] with E vv' = I: implicit on average
+..  variance reduced  E [ 1/2 |s|^2 + v'Jv ]: implicit on average
+..  differences       both from s(x + hv) and s(x - hv): sliced + O(h^2)
+denoising             1/2 E |s(x~) - grad log q(x~|x)|^2: explicit against the
+                      law of x~, plus a constant that no model changes
+autoencoder           1/2 E |D(x~) - x|^2: sigma^4 denoising for the score
+                      s = (D(x~) - x~) / sigma^2 of Gaussian noise
+====================  =========================================================
 
 To add a loss, subclass :class:`Loss` here.
 

@@ -56,7 +56,7 @@ class MLP(nn.Module):
     in_features, out_features : int in [1, inf)
     hidden_layer_sizes : sequence of int in [1, inf)
         Width of each hidden layer.
-    activation : str, default="silu"
+    activation : str, default="tanh"
         A key of :data:`ACTIVATIONS`.
 
     Examples
@@ -72,7 +72,7 @@ class MLP(nn.Module):
         in_features: int,
         out_features: int,
         hidden_layer_sizes: Sequence[int],
-        activation: str = "silu",
+        activation: str = "tanh",
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
@@ -110,7 +110,7 @@ class ResNet(nn.Module):
         in_features: int,
         out_features: int,
         hidden_layer_sizes: Sequence[int],
-        activation: str = "silu",
+        activation: str = "tanh",
     ) -> None:
         super().__init__()
         trunk = hidden_layer_sizes[0]

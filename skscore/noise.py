@@ -70,3 +70,4 @@ class GaussianNoise(NoiseKernel):
 
 
 KERNELS: dict[str, type[NoiseKernel]] = {"gaussian": GaussianNoise}
+"""Kernels by name."""

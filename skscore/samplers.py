@@ -163,6 +163,7 @@ class WalkJump(Sampler):
 
 
 SAMPLERS: dict[str, type[Sampler]] = {"langevin": UnadjustedLangevin, "walk_jump": WalkJump}
+"""Samplers by name."""
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ BAD_PARAMETERS = [
 ]
 
 
-@pytest.mark.parametrize(("params", "words"), BAD_PARAMETERS, ids=lambda v: str(v)[:40])
+@pytest.mark.parametrize(("params", "words"), BAD_PARAMETERS, ids=range(len(BAD_PARAMETERS)))
 def test_bad_parameters_are_refused_by_name_before_training(params, words, monkeypatch):
     monkeypatch.setattr("skscore._fitting.train_network", None)
     est = brief(**params)
@@ -228,7 +228,7 @@ def test_warm_start_goes_on_and_a_fresh_fit_does_not():
     twice = brief(early_stopping=False, max_iter=4).fit(X)
     assert np.abs(warm.score_function(X) - first).max() > 1e-4
     assert np.abs(warm.loss_curve_[-1] - twice.loss_curve_[-1]) < 0.1
-    with pytest.raises(ValueError, match="cannot go on .* another network"):
+    with pytest.raises(ValueError, match=r"hidden_layer_sizes was \(16, 16\), is \(4,\)"):
         warm.set_params(hidden_layer_sizes=(4,)).fit(X)
 
 
@@ -397,3 +397,28 @@ def test_read_only_memory_maps_work(tmp_path):
         )
         assert done.returncode == 0, done.stderr
         assert np.isfinite(float(done.stdout))
+
+
+def test_a_metric_that_is_none_is_refused():
+    est = brief().fit(X)
+    for bad, words in [
+        (-np.eye(2), "positive semi-definite. Its least eigenvalue is -1"),
+        ([[1.0, 0.5], [0.0, 1.0]], "symmetric"),
+        (np.eye(3), r"of shape \(2, 2\)"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            est.score_divergence(X, metric=bad)
+
+
+def test_score_of_an_unfitted_one_says_so():
+    with pytest.raises(NotFittedError):
+        brief().score(X)
+
+
+def test_warnings_point_at_the_users_line():
+    for rows in (X.round(), np.c_[X, np.ones(len(X))]):
+        with pytest.warns((TiesWarning, DegenerateColumnsWarning)) as record:
+            brief().fit(rows)
+        data = [w for w in record if not isinstance(w.message, ConvergenceWarning)]
+        assert {w.filename for w in data} == {__file__}
+        assert {w.filename for w in record} == {__file__}

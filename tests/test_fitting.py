@@ -62,8 +62,10 @@ def test_rows_of_zero_weight_are_dropped():
     assert weights.tolist() == [1.0, 2.0]
 
 
-@pytest.mark.parametrize(("n", "fraction", "n_held"), [(100, 0.1, 10), (3, 0.1, 1), (2, 0.9, 1)])
+@pytest.mark.parametrize(
+    ("n", "fraction", "n_held"), [(100, 0.1, 10), (3, 0.1, 1), (2, 0.9, 1), (10**6, 0.1, 50_000)]
+)
 def test_a_split_covers_all_rows_once_and_leaves_both_parts_something(n, fraction, n_held):
     training, validation = split_rows(n, fraction, rng())
     assert len(validation) == n_held
-    assert sorted([*training, *validation]) == list(range(n))
+    np.testing.assert_array_equal(np.sort(np.r_[training, validation]), np.arange(n))

@@ -65,7 +65,7 @@ def test_a_trained_estimator_samples_the_same_either_way():
 def test_fit_clones_and_fits_and_leaves_the_estimator_alone():
     est = DenoisingScoreEstimator(0.3, **BRIEF)
     sampler = ScoreBasedSampler(est, random_state=0)
-    with pytest.raises(NotFittedError):
+    with pytest.raises(NotFittedError, match="FrozenEstimator"):
         sampler.sample(2)
     sampler.fit(X)
     assert sampler.n_features_in_ == 2
@@ -156,6 +156,7 @@ def test_a_sampler_object_is_a_method():
         ({"n_chains": 0}, "'n_chains' .* Got 0"),
         ({"sigma": np.nan}, "'sigma' .* Got nan"),
         ({"init": [[np.nan, 0.0]]}, "contains NaN"),
+        ({"init": [[0.0, 0.0, 0.0]]}, "3 features, but .* expecting 2"),
     ],
 )
 def test_bad_parameters_are_refused_by_name(params, words):
