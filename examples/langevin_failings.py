@@ -50,22 +50,31 @@ def main():
     astray = ScoreBasedSampler(sliced.score_function, "langevin", init=everywhere, burn_in=500)
     lost = ScoreBasedSampler(law.score_function, "langevin", init=everywhere, burn_in=500)
     draws = {
-        "Learnt score,\nstarts everywhere": astray.sample(2000, random_state=0),
-        "EXACT score,\nstarts everywhere": lost.sample(2000, random_state=0),
+        "Learnt score, starts everywhere": astray.sample(2000, random_state=0),
+        "EXACT score, starts everywhere": lost.sample(2000, random_state=0),
     }
     denoising = DenoisingScoreEstimator(sigma=0.1, random_state=0).fit(X)
     draws["DenoisingScoreEstimator.sample"] = denoising.sample(2000, random_state=0)
 
     print("2. Share of the left mode in the draws:")
     for name, rows in draws.items():
-        print(f"    {left_share(rows):.3f}  {name.replace(chr(10), ' ')}")
+        print(f"    {left_share(rows):.3f}  {name}")
 
-    figure, axes = plt.subplots(
-        1, 4, figsize=(14, 3.6), sharex=True, sharey=True, layout="constrained"
+    figure, axes = plt.subplots(1, 4, figsize=(15, 3.8), layout="constrained")
+    grid = np.stack(np.meshgrid(np.linspace(-9, 9, 73), np.linspace(-6, 6, 49)), axis=-1)
+    flat = grid.reshape(-1, 2)
+    error = np.linalg.norm(sliced.score_function(flat) - law.score_function(flat), axis=1)
+    image = axes[0].pcolormesh(
+        *np.moveaxis(grid, -1, 0), error.reshape(49, 73), cmap="Reds", vmax=5
     )
-    for ax, (name, rows) in zip(axes, {"Training rows": X, **draws}.items(), strict=True):
+    figure.colorbar(image, ax=axes[0], extend="max", label="error of the learnt score")
+    axes[0].scatter(*X.T, s=2, color="0.3", alpha=0.4)
+    axes[0].set(title=f"Training rows\nleft {left_share(X):.2f}")
+    for ax, (name, rows) in zip(axes[1:], draws.items(), strict=True):
         ax.scatter(*rows.T, s=3, alpha=0.4)
-        ax.set(title=f"{name}\nleft {left_share(rows):.2f}", xlim=(-10, 10), ylim=(-7, 7))
+        ax.set(title=f"{name}\nleft {left_share(rows):.2f}")
+    for ax in axes:
+        ax.set(xlim=(-9, 9), ylim=(-6, 6))
     figure.savefig(PICTURE, dpi=120)
     print(f"The picture is in {PICTURE}.")
 

@@ -47,18 +47,18 @@ OUR_CASES = [
     ImplicitScoreEstimator(),
     DensityScoreEstimator(KernelDensity(bandwidth=0.7)),
     DensityScoreEstimator(GaussianMixture(2)),
-    DensityScoreEstimator(BayesianGaussianMixture(2)),
+    DensityScoreEstimator(BayesianGaussianMixture(n_components=2)),
     ScoreBasedSampler(DenoisingScoreEstimator()),
     ScoreBasedSampler(SlicedScoreEstimator(), method="langevin"),
 ]
 
 
 def our_checks():
-    for case in OUR_CASES:
+    for number, case in enumerate(OUR_CASES):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for name, check in density_estimator_checks(case):
-                yield pytest.param(check, id=f"{case!r}-{name}".replace(" ", ""))
+                yield pytest.param(check, id=f"{number}-{type(case).__name__}-{name}")
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
