@@ -64,9 +64,8 @@ def main():
     grid = np.stack(np.meshgrid(np.linspace(-9, 9, 73), np.linspace(-6, 6, 49)), axis=-1)
     flat = grid.reshape(-1, 2)
     error = np.linalg.norm(sliced.score_function(flat) - law.score_function(flat), axis=1)
-    image = axes[0].pcolormesh(
-        *np.moveaxis(grid, -1, 0), error.reshape(49, 73), cmap="Reds", vmax=5
-    )
+    x, y = np.moveaxis(grid, -1, 0)
+    image = axes[0].pcolormesh(x, y, error.reshape(x.shape), cmap="Reds", vmax=5)
     figure.colorbar(image, ax=axes[0], extend="max", label="error of the learnt score")
     axes[0].scatter(*X.T, s=2, color="0.3", alpha=0.4)
     axes[0].set(title=f"Training rows\nleft {left_share(X):.2f}")

@@ -17,6 +17,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,8 @@ def check_outputs_are_finite(estimator: Any) -> None:
     X = _train_rows()
     est = _brief(estimator).fit(X)
     shapes = {"score_function": X.shape, "denoise": X.shape, "score": ()}
-    for name, values in _results(est, X).items():
+    for name in filter(partial(hasattr, est), _METHODS):
+        values = np.asarray(getattr(est, name)(X))
         shape = shapes.get(name, X.shape[:1])
         assert values.shape == shape, f"{name} has shape {values.shape}, not {shape}."
         assert values.dtype == np.float64, f"{name} has dtype {values.dtype}, not float64."
@@ -347,13 +349,13 @@ def check_validation_rows_are_not_trained_on(estimator: Any) -> None:
 
     def losses(i: int, j: int) -> np.ndarray:
         moved = X.copy()
-        moved[i] += 0.25
-        moved[j] -= 0.25
+        moved[i] += 1.0
+        moved[j] -= 1.0
         return np.array(clone(est).fit(moved).loss_curve_)
 
     base = np.array(clone(est).fit(X).loss_curve_)
     alone = sum(
-        np.allclose(losses(i, j), base, rtol=1e-4) for i in range(n) for j in range(i + 1, n)
+        np.allclose(losses(i, j), base, rtol=3e-6) for i in range(n) for j in range(i + 1, n)
     )
     expected = n_held * (n_held - 1) // 2
     assert alone == expected, (
@@ -466,7 +468,7 @@ def density_estimator_checks(estimator: Any) -> Iterator[tuple[str, Callable[[],
     weighted = _takes_weights(estimator)
     for check in _CHECKS:
         if check.applies(fitted) and (weighted or not check.weights):
-            yield check.run.__name__, _bound(check.run, estimator)
+            yield check.run.__name__, partial(check.run, estimator)
 
 
 def _takes_weights(estimator: Any) -> bool:
@@ -478,10 +480,6 @@ def _takes_weights(estimator: Any) -> bool:
     except ValueError as error:
         return "sample_weight" not in str(error)
     return True
-
-
-def _bound(check: Callable[[Any], None], estimator: Any) -> Callable[[], None]:
-    return lambda: check(estimator)
 
 
 def check_density_estimator(estimator: Any) -> list[str]:
@@ -516,7 +514,7 @@ def check_density_estimator(estimator: Any) -> list[str]:
     for name, check in density_estimator_checks(estimator):
         try:
             check()
-        except AssertionError as error:
+        except Exception as error:
             raise AssertionError(f"{name}: {error}") from error
         made.append(name)
     return made

@@ -320,9 +320,14 @@ EVERY_LOSS = [
     DenoisingScoreMatching(GaussianNoise(0.3), "sigma2", antithetic=False),
     DenoisingAutoencoder(GaussianNoise(0.3)),
 ]
-each_loss = pytest.mark.parametrize(
-    "loss", EVERY_LOSS, ids=lambda loss: repr(loss).partition(" at 0x")[0]
-)
+
+
+def stable_name(loss):
+    """Its repr without the address of a function, so that parallel runs agree on it."""
+    return repr(loss).partition(" at 0x")[0]
+
+
+each_loss = pytest.mark.parametrize("loss", EVERY_LOSS, ids=stable_name)
 
 
 def draw(loss, x, seed=0):
@@ -370,7 +375,7 @@ def test_a_graph_is_held_only_while_autograd_records(loss):
 FIXED = [*EVERY_LOSS[:2], *(over_all_signs(c, 2, r) for c in SLICED for r in (True, False))]
 
 
-@pytest.mark.parametrize("loss", FIXED, ids=lambda loss: repr(loss).partition(" at 0x")[0])
+@pytest.mark.parametrize("loss", FIXED, ids=stable_name)
 def test_rows_do_not_see_each_other(loss):
     x = normal(9, 2)
     close(loss(CURVED, x), torch.cat([loss(CURVED, row[None]) for row in x]), 1e-11)
