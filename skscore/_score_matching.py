@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skscore._base import BaseScoreEstimator, shared_documentation
+from skscore._base import BaseScoreEstimator
+from skscore._documentation import shared_documentation
 from skscore._validation import Interval, StrOptions, check_fitted
 from skscore.losses import (
     PROJECTIONS,

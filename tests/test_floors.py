@@ -15,11 +15,11 @@ FLOORS = [
     ["losses", "samplers"],
     ["_training"],
     ["_bridge"],
-    ["exceptions", "_validation", "metrics", "_chains"],
+    ["exceptions", "_documentation", "_validation", "metrics", "_chains"],
     ["_standardize", "_fitting"],
     ["_base", "datasets"],
     ["_score_matching", "_density", "_sampler"],
-    ["testing", "plotting"],
+    ["_checks", "testing", "plotting"],
     ["__init__"],
 ]
 ORDER = [module for floor in FLOORS for module in floor]

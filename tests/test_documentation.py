@@ -1,0 +1,57 @@
+"""Docstrings say what there is."""
+
+import inspect
+
+import pytest
+
+import skscore
+from skscore import datasets, losses, metrics, networks, noise, plotting, samplers, testing
+
+CLASSES = [getattr(skscore, name) for name in skscore.__all__]
+MODULES = [datasets, losses, metrics, networks, noise, plotting, samplers, testing]
+PUBLIC = {
+    f"{module.__name__}.{name}": thing
+    for module in MODULES
+    for name, thing in vars(module).items()
+    if not name.startswith("_") and getattr(thing, "__module__", "") == module.__name__
+}
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_parameter_of_an_estimator_is_described(cls):
+    described = [line.partition(" : ")[0].strip() for line in cls.__doc__.splitlines()]
+    for name in inspect.signature(cls).parameters:
+        assert name in described
+    assert "<parameters>" not in cls.__doc__
+    assert "<attributes>" not in cls.__doc__
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_defaults_in_the_docstring_are_those_of_the_signature(cls):
+    for line in cls.__doc__.splitlines():
+        name, _, rest = line.strip().partition(" : ")
+        parameter = inspect.signature(cls).parameters.get(name)
+        if parameter is None or "default=" not in rest:
+            continue
+        assert eval(rest.partition("default=")[2]) == parameter.default
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_is_documented_with_an_example_where_it_can_be_called(name):
+    doc = inspect.getdoc(PUBLIC[name]) or ""
+    assert doc
+    abstract = inspect.isabstract(PUBLIC[name])
+    plain = name.endswith(("Chains", "run_chains", "largest_curvature", "EnergyNetwork", "_scorer"))
+    assert ">>>" in doc or abstract or plain
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_public_signatures_are_typed(cls):
+    for name, method in inspect.getmembers(cls, inspect.isfunction):
+        if name.startswith("_") or method.__module__.split(".")[0] != "skscore":
+            continue
+        signature = inspect.signature(method)
+        assert signature.return_annotation is not inspect.Signature.empty
+        assert all(
+            p.annotation is not p.empty for p in signature.parameters.values() if p.name != "self"
+        )
