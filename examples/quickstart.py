@@ -5,7 +5,7 @@ cross-validation, hold the result to the two densities scikit-learn has, draw ne
 and make a picture.
 """
 
-import sys
+import argparse
 from time import perf_counter
 
 import matplotlib
@@ -25,7 +25,7 @@ from skscore.datasets import dequantize
 from skscore.metrics import hyvarinen_score_samples
 from skscore.plotting import ScoreFieldDisplay
 
-PICTURE = sys.argv[1] if len(sys.argv) > 1 else "quickstart.png"
+OURS = "DenoisingScoreEstimator"
 
 
 def criterion(estimator, X):
@@ -39,36 +39,39 @@ def search(estimator, grid):
     return GridSearchCV(estimator, grid, cv=3, n_jobs=2)
 
 
-def main():
+def main(seed, picture):
     start = perf_counter()
     table = load_breast_cancer()
     names = [name.removeprefix("mean ") for name in table.feature_names[:10]]
     # Rounded measurements repeat; spread each over its last digit, so that a density exists.
-    X = dequantize(table.data[:, :10], random_state=0)
-    X_train, X_test = train_test_split(X, test_size=0.2, random_state=0)
+    X = dequantize(table.data[:, :10], random_state=seed)
+    X_train, X_test = train_test_split(X, test_size=0.2, random_state=seed)
     # For the kernel density, which knows no units; the others would not need it.
     scaler = StandardScaler().fit(X_train)
     X_train, X_test = scaler.transform(X_train), scaler.transform(X_test)
     print(f"{len(X_train)} training rows and {len(X_test)} test rows of {X.shape[1]} columns.")
 
     sigmas = np.geomspace(0.01, 0.3, 5)
-    score_search = search(DenoisingScoreEstimator(random_state=0), {"sigma": sigmas})
+    score_search = search(DenoisingScoreEstimator(random_state=seed), {"sigma": sigmas})
     score_search.fit(X_train)
     print("Noise level sigma, and the criterion on held-out folds (higher is better):")
     for sigma, value in zip(sigmas, score_search.cv_results_["mean_test_score"], strict=True):
         chosen = "  <- chosen" if sigma == score_search.best_params_["sigma"] else ""
         print(f"    {sigma:5.3f}  {value:7.2f}{chosen}")
 
-    mixture = search(GaussianMixture(random_state=0), {"n_components": range(1, 9)})
+    mixture = search(GaussianMixture(random_state=seed), {"n_components": range(1, 9)})
     kernel = search(KernelDensity(), {"bandwidth": np.geomspace(0.1, 1, 10)})
     model = score_search.best_estimator_
-    contestants = {"DenoisingScoreEstimator": model}
+    contestants = {OURS: model}
     for density in (mixture.fit(X_train), kernel.fit(X_train)):
         best = density.best_estimator_
-        contestants[str(best)] = DensityScoreEstimator(FrozenEstimator(best)).fit(X_train)
+        chosen = ", ".join(f"{k}={v:.3g}" for k, v in density.best_params_.items())
+        contestants[f"{type(best).__name__}, {chosen}"] = DensityScoreEstimator(
+            FrozenEstimator(best)
+        ).fit(X_train)
 
     values = {name: criterion(estimator, X_test) for name, estimator in contestants.items()}
-    ours = values["DenoisingScoreEstimator"]
+    ours = values[OURS]
     print("The same criterion on the test rows, and ours minus theirs, row by row:")
     for name, theirs in values.items():
         line = f"    {theirs.mean():7.2f}  {name}"
@@ -78,7 +81,7 @@ def main():
             line += f": difference {difference.mean():+.2f}, standard error {error:.2f}"
         print(line)
 
-    rows = scaler.inverse_transform(model.sample(1000, random_state=0))
+    rows = scaler.inverse_transform(model.sample(1000, random_state=seed))
     real = scaler.inverse_transform(X_train)
     print("1000 new rows. Column means, real and new:")
     for name, a, b in zip(names, real.mean(axis=0), rows.mean(axis=0), strict=True):
@@ -94,9 +97,12 @@ def main():
     field.ax_.set(
         xlabel=f"{names[x]} (scaled)", ylabel=f"{names[y]} (scaled)", title="Score, others median"
     )
-    figure.savefig(PICTURE, dpi=120)
-    print(f"The picture is in {PICTURE}. All this took {perf_counter() - start:.0f} seconds.")
+    figure.savefig(picture, dpi=120)
+    print(f"The picture is in {picture}. All this took {perf_counter() - start:.0f} seconds.")
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--picture", default="quickstart.png")
+    main(**vars(parser.parse_args()))

@@ -200,6 +200,7 @@ class BaseScoreEstimator(BaseEstimator, ABC):
             for the rest, and have at least ``max(10, 2 * n_features)`` rows.
         y : ignored
         sample_weight : array-like of shape (n_samples,), default=None
+            Within the chunk; chunks count alike.
 
         Returns
         -------
@@ -211,10 +212,8 @@ class BaseScoreEstimator(BaseEstimator, ABC):
             check_first_chunk(self, data.X)
             starts, n_seen = resample(data.X, data.weights, MAX_STARTS, data.rng), 0.0
         else:
-            data, described = (
-                next_data(self, X, sample_weight, self._standardizer, previous.n_steps),
-                {},
-            )
+            data = next_data(self, X, sample_weight, self._standardizer, previous.n_steps)
+            described: dict[str, Any] = {}
             n_seen = self._n_seen
             earlier = getattr(self, "chain_starts_", data.X[:1])
             starts = merged_starts(earlier, n_seen, data.X, data.weights, data.rng)
@@ -257,15 +256,14 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         described: dict[str, Any],
     ) -> None:
         """Set all that was learnt, at once and last: an interrupted fit leaves nothing."""
-        scores = record.validation_scores or None
         fitted = described | {
             "location_": data.standardizer.location,
             "covariance_": data.standardizer.covariance,
             "n_iter_": len(record.loss_curve),
             "n_skipped_steps_": record.n_skipped,
             "loss_curve_": record.loss_curve,
-            "validation_scores_": scores,
-            "best_validation_score_": None if scores is None else max(scores),
+            "validation_scores_": record.validation_scores or None,
+            "best_validation_score_": record.best_score,
             "_standardizer": data.standardizer,
             "_network": network,
             "_n_seen": n_seen,
@@ -273,9 +271,10 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         }
         if network.spec.sigma > 0:
             fitted["sigma_"] = network.spec.sigma
-        if self.store_starts:
-            fitted["chain_starts_"] = starts
         self.__dict__.update(fitted)
+        self.__dict__.pop("chain_starts_", None)
+        if self.store_starts:
+            self.chain_starts_ = starts
 
     def _previous(self) -> FittedNetwork | None:
         return getattr(self, "_network", None)

@@ -63,6 +63,7 @@ class Record:
     n_steps: int
     loss_curve: list[float] = field(default_factory=list)
     validation_scores: list[float] = field(default_factory=list)
+    best_score: float | None = None
     n_skipped: int = 0
     status: str = "max_iter"
 
@@ -225,7 +226,7 @@ def train(
         record.moments, record.n_steps = trainer.moments(), trainer.n_steps
 
     keep()
-    best = reference = judge()
+    record.best_score = reference = judge()
     waited = 0
     for number in range(1, plan.n_rounds + 1):
         mean, n_skipped = _run_round(trainer, loss, rows, batches, n_steps, generator)
@@ -239,8 +240,8 @@ def train(
             keep()
         else:
             record.validation_scores.append(score)
-            if score > best:
-                best = score
+            if score > record.best_score:
+                record.best_score = score
                 keep()
             waited = 0 if score > reference + plan.tol else waited + 1
             reference = max(reference, score) if waited == 0 else reference

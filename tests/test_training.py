@@ -144,6 +144,7 @@ def test_the_untrained_state_is_a_candidate():
     record = run(rows, training=torch.arange(8), validation=torch.tensor([8]), patience=3)
     assert record.average["value"].item() == 0.0
     assert record.n_steps == 0
+    assert record.best_score == 0.0 > max(record.validation_scores)
 
 
 def test_validation_draws_are_frozen():
