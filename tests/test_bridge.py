@@ -76,11 +76,15 @@ def test_a_network_is_float32_whatever_the_default_dtype():
 
 def test_threads_and_grad_modes_are_put_back():
     before = torch.get_num_threads()
-    with torch.inference_mode(), _bridge._workshop(1):
-        assert torch.get_num_threads() == 1
-        assert torch.is_grad_enabled()
-        assert not torch.is_inference_mode_enabled()
-    assert torch.get_num_threads() == before
+    torch.set_num_threads(3)
+    try:
+        with torch.inference_mode(), _bridge._workshop(1):
+            assert torch.get_num_threads() == 1
+            assert torch.is_grad_enabled()
+            assert not torch.is_inference_mode_enabled()
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def source(X, **changes):

@@ -63,7 +63,7 @@ def test_a_trained_estimator_samples_the_same_either_way():
 
 
 def test_fit_clones_and_fits_and_leaves_the_estimator_alone():
-    est = DenoisingScoreEstimator(0.3, **BRIEF)
+    est = DenoisingScoreEstimator(0.3, early_stopping=False, **BRIEF)
     sampler = ScoreBasedSampler(est, random_state=0)
     with pytest.raises(NotFittedError, match="FrozenEstimator"):
         sampler.sample(2)

@@ -66,6 +66,12 @@ def test_denoising_learns_the_score_of_the_noised_density(sigma):
     assert est.sigma_ == sigma
 
 
+@pytest.mark.parametrize("sigma", [0.01, 10.0])
+def test_training_losses_are_of_the_order_of_the_columns_at_every_level(sigma):
+    est = DenoisingScoreEstimator(sigma, max_iter=3, random_state=0).fit(GAUSSIAN.sample(200, 0))
+    assert max(est.loss_curve_) < 2.0
+
+
 def test_denoise_is_the_posterior_mean():
     """For a Gaussian it pulls a noisy row towards the mean by 1 / (1 + sigma^2)."""
     X = GAUSSIAN.sample(2000, 0)
