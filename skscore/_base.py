@@ -18,7 +18,6 @@ from sklearn.base import BaseEstimator
 
 from skscore._bridge import Evaluator, FittedNetwork, NetworkSpec, apply_in_chunks, array
 from skscore._chains import (
-    BURN_IN,
     MAX_STARTS,
     SamplingStream,
     check_draws,
@@ -191,7 +190,12 @@ class BaseScoreEstimator(BaseEstimator, ABC):
     def partial_fit(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
     ) -> BaseScoreEstimator:
-        """Train one round on a chunk of rows; none are held out.
+        """Train one round on a chunk of rows and those kept before; none are held out.
+
+        A small chunk alone would be learnt by heart.  So a round runs over `chain_starts_`
+        with the chunk merged in, at most 10,000 rows that stand for all rows seen, or over
+        the chunk where it is larger.  With ``store_starts=False`` only the chunk is there:
+        give large ones.
 
         Parameters
         ----------
@@ -217,11 +221,14 @@ class BaseScoreEstimator(BaseEstimator, ABC):
             n_seen = self._n_seen
             earlier = getattr(self, "chain_starts_", data.X[:1])
             starts = merged_starts(earlier, n_seen, data.X, data.weights, data.rng)
+        total = n_seen + data.total_weight
+        if self.store_starts and len(starts) > len(data.X):
+            data = FitData(starts, None, data.standardizer, data.rng)
         rows = np.arange(len(data.X)), None
         network, record = self._train(data, widths, rows, 1, previous)
         if previous is not None:
             record.loss_curve[:0] = self.loss_curve_
-        self._set_fitted(data, network, record, starts, n_seen + data.total_weight, described)
+        self._set_fitted(data, network, record, starts, total, described)
         return self
 
     def _train(
@@ -432,11 +439,11 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         check_fitted(self)
         rng = np.random.RandomState(self._stream.next(random_state))
         starts = pick(self._starts(init), n_samples, rng)
-        draws, chains = self._run_chains(self._sampler(), starts, rng, burn_in=BURN_IN)
-        return check_draws(draws, chains.step_size, type(self).__name__)
+        draws, chains = self._run_chains(self._sampler(), starts, rng, burn_in=None)
+        return check_draws(draws, starts, chains.step_size, type(self).__name__)
 
     def _run_chains(
-        self, sampler: Sampler, starts: np.ndarray, rng: np.random.RandomState, **steps: int
+        self, sampler: Sampler, starts: np.ndarray, rng: np.random.RandomState, **steps: int | None
     ) -> tuple[np.ndarray, Chains]:
         """Draws in input space of chains in standardised coordinates, from rows in input space."""
         z = self._standardizer

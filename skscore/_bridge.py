@@ -199,7 +199,9 @@ class Evaluator:
         """Energies of a conservative network, (n,)."""
         return self._apply(self._network.energy, rows)
 
-    def run_chains(self, sampler: Sampler, starts: np.ndarray, seed: int, **steps: int) -> Chains:
+    def run_chains(
+        self, sampler: Sampler, starts: np.ndarray, seed: int, **steps: int | None
+    ) -> Chains:
         """Chains in float32 on the device; see :func:`skscore.samplers.run_chains`."""
         network = self._network.float()
         with _workshop(self._n_threads):
@@ -215,7 +217,7 @@ def run_callable_chains(
     score: Callable[[np.ndarray], np.ndarray],
     starts: np.ndarray,
     seed: int,
-    **steps: int,
+    **steps: int | None,
 ) -> Chains:
     """Chains on a score that takes and gives arrays."""
     cpu = torch.device("cpu")

@@ -13,8 +13,7 @@ from skscore.exceptions import SamplingDivergedError
 
 MAX_STARTS = 10_000
 """Most training rows kept as starts of Markov chains."""
-BURN_IN = 100
-"""Steps that every chain makes by default before its first draw."""
+_FAR = 1e4
 
 _counting = threading.Lock()
 
@@ -84,13 +83,16 @@ def pick(starts: np.ndarray, size: int, rng: np.random.RandomState) -> np.ndarra
     return starts[order[:size]]
 
 
-def check_draws(draws: np.ndarray, step_size: float, owner: str) -> np.ndarray:
-    """Refuse draws of chains that blew up."""
-    lost = ~np.isfinite(draws).all(axis=1)
+def check_draws(draws: np.ndarray, starts: np.ndarray, step_size: float, owner: str) -> np.ndarray:
+    """Refuse draws of chains that blew up: not finite, or beyond all comparison with the starts."""
+    centre = starts.mean(axis=0)
+    spread = np.abs(starts - centre).max() or np.abs(centre).max() or 1.0
+    lost = ~(np.abs(draws - centre) < _FAR * spread).all(axis=1)
     if lost.any():
         raise SamplingDivergedError(
-            f"{lost.sum()} of {len(draws)} draws of {owner} are not finite: the chains left the "
-            f"region where the score is known. The step size was {step_size:g}; use "
-            "ScoreBasedSampler with a smaller step_size, or starts nearer to the data."
+            f"{lost.sum()} of {len(draws)} draws of {owner} are not finite or lie over {_FAR:g} "
+            "times as far out as the starts: the chains blew up, or the score is not finite. The "
+            f"step size was {step_size:g}; use ScoreBasedSampler with a smaller step_size, or "
+            "starts nearer to the data."
         )
     return draws

@@ -90,8 +90,12 @@ class DensityScoreEstimator(BaseEstimator):
         """
         self.__dict__.pop("density_", None)
         frozen = isinstance(self.density, FrozenEstimator)
-        density = self.density.estimator if frozen else clone(self.density)
+        density = self.density.estimator if frozen else self.density
         _check_supported(density)
+        if frozen:
+            check_fitted(density)
+        else:
+            density = clone(density)
         rows, described = first_rows(self, X)
         weights = check_weights(sample_weight, len(rows))
         passed = {} if weights is None else {"sample_weight": weights}

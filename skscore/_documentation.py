@@ -20,7 +20,8 @@ _SHARED = {
     learning_rate_init : float in (0, inf), default=0.004
         Of AdamW.
     batch_size : "auto" or int in [1, inf), default="auto"
-        "auto" is 128 rows, up to 1024 for tables of a million rows.
+        "auto" is 128 rows, up to 1024 for tables of a million rows.  A number is at most
+        that of the training rows.
     max_iter : int in [1, inf), default=500
         Most rounds.  A round is one pass over the rows, but at least 50 and at most 1000
         optimiser steps.

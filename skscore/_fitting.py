@@ -194,10 +194,10 @@ def train(
             "Fit a clone, or set warm_start=False."
         )
     seeds = [int(seed) for seed in data.rng.randint(2**31 - 1, size=3)]
-    auto = min(max(128, len(training) // 1000), 1024)
+    size, auto = estimator.batch_size, min(max(128, len(training) // 1000), 1024)
     plan = Plan(
         n_rounds=n_rounds,
-        batch_size=auto if estimator.batch_size == "auto" else estimator.batch_size,
+        batch_size=auto if size == "auto" else min(size, len(training)),
         learning_rate=estimator.learning_rate_init,
         patience=estimator.n_iter_no_change,
         tol=estimator.tol,

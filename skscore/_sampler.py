@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, clone
 
 from skscore._base import BaseScoreEstimator
 from skscore._bridge import array, run_callable_chains
-from skscore._chains import BURN_IN, SamplingStream, check_draws, check_n_samples, pick
+from skscore._chains import SamplingStream, check_draws, check_n_samples, pick
 from skscore._validation import (
     FrozenEstimator,
     HasMethods,
@@ -58,8 +58,10 @@ class ScoreBasedSampler(BaseEstimator):
         `sigma_`.
     step_size : float in (0, inf) or None, default=None
         None leaves it to the method; see :mod:`skscore.samplers`.
-    burn_in : int in [0, inf), default=100
-        Steps of a chain before its first draw.
+    burn_in : int in [0, inf) or None, default=None
+        Steps of a chain before its first draw.  None takes 100, and more (up to 1000) where
+        the step size is small, until a free chain would have moved half a standard deviation
+        of the starts.
     thin : int in [1, inf), default=10
         Steps between two draws of a chain.
     n_chains : int in [1, inf) or None, default=None
@@ -109,7 +111,7 @@ class ScoreBasedSampler(BaseEstimator):
         "method": [StrOptions({"auto", *SAMPLERS}), Sampler],
         "sigma": [Interval(Real, 0, None, closed="neither"), None],
         "step_size": [Interval(Real, 0, None, closed="neither"), None],
-        "burn_in": [Interval(Integral, 0, None, closed="left")],
+        "burn_in": [Interval(Integral, 0, None, closed="left"), None],
         "thin": [Interval(Integral, 1, None, closed="left")],
         "n_chains": [Interval(Integral, 1, None, closed="left"), None],
         "init": ["array-like", None],
@@ -123,7 +125,7 @@ class ScoreBasedSampler(BaseEstimator):
         *,
         sigma: float | None = None,
         step_size: float | None = None,
-        burn_in: int = BURN_IN,
+        burn_in: int | None = None,
         thin: int = 10,
         n_chains: int | None = None,
         init: ArrayLike | None = None,
@@ -231,7 +233,7 @@ class ScoreBasedSampler(BaseEstimator):
         n_draws = -(-n_samples // n_chains)
         steps = {"burn_in": self.burn_in, "thin": self.thin, "n_draws": n_draws}
         draws, chains = _run(part, sampler, starts, rng, steps)
-        check_draws(draws, chains.step_size, type(self).__name__)
+        check_draws(draws, starts, chains.step_size, type(self).__name__)
         by_draw = draws.reshape(n_draws, n_chains, -1)
         self.step_size_, self.n_steps_ = chains.step_size, chains.n_steps
         self.displacement_ = np.sqrt(np.mean((by_draw[-1] - starts) ** 2, axis=0))
@@ -242,7 +244,13 @@ class ScoreBasedSampler(BaseEstimator):
         """The method, with the parameters of this object that it knows."""
         if isinstance(self.method, Sampler):
             return self.method
-        sigma = getattr(part, "sigma_", None) if self.sigma is None else self.sigma
+        known = getattr(part, "sigma_", None)
+        if self.sigma is not None and known not in (None, self.sigma):
+            raise ValueError(
+                f"The 'sigma' parameter of {type(self).__name__} must be the level that the "
+                f"estimator was fitted at, {known}, or None. Got {self.sigma!r} instead."
+            )
+        sigma = known if self.sigma is None else self.sigma
         jumps = sigma is not None and getattr(part, "noise", "gaussian") == "gaussian"
         name = ("walk_jump" if jumps else "langevin") if self.method == "auto" else self.method
         cls = SAMPLERS[name]
@@ -257,7 +265,8 @@ class ScoreBasedSampler(BaseEstimator):
     def _starts(self, part: Any, init: ArrayLike | None, rng: np.random.RandomState) -> np.ndarray:
         """Given rows, else the part's kept training rows, else draws of its own."""
         init = self.init if init is None else init
-        init = getattr(part, "chain_starts_", None) if init is None else init
+        if init is None and hasattr(part, "chain_starts_"):
+            return part.chain_starts_
         if init is None and hasattr(part, "sample"):
             return part.sample(_OWN_STARTS, random_state=rng)
         if init is None:
@@ -268,6 +277,11 @@ class ScoreBasedSampler(BaseEstimator):
         if hasattr(part, "n_features_in_"):
             return check_rows(part, init).astype(np.float64)
         return first_rows(self, init, least=1)[0].astype(np.float64)
+
+    @property
+    def covariance_(self) -> np.ndarray:
+        """The estimator's `covariance_`, the metric of its `score`."""
+        return self._part().covariance_
 
     @available_if(_part_has("score_function"))
     def score_function(self, X: ArrayLike) -> np.ndarray:

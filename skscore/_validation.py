@@ -99,15 +99,15 @@ def _validated(estimator: Any, X: ArrayLike, **options: Any) -> np.ndarray:
 
 def _with_column(error: Exception, estimator: Any, X: Any) -> Exception:
     """The same error, naming the first column that holds something other than numbers."""
-    text = str(error)
-    if issparse(X) or np.ndim(X) != 2 or not ("convert" in text or "number" in text):
+    if issparse(X) or np.ndim(X) != 2 or np.iscomplexobj(X):
         return error
     columns = [X[name] for name in X.columns] if hasattr(X, "columns") else np.asarray(X).T
     for name, column in zip(column_names(X, len(columns)), columns, strict=True):
         try:
             np.asarray(column).astype(np.float64)
         except (ValueError, TypeError):
-            return type(error)(
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            return kind(
                 f"{type(estimator).__name__} takes numbers only, but column {name} of X holds "
                 f"other values ({error}). Encode the column (for instance with "
                 "sklearn.preprocessing.OrdinalEncoder) or drop it."

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
 
 from skscore._bridge import ClosedForm
+from skscore._chains import check_n_samples
+from skscore._params import check_count, check_positive
 from skscore._standardize import column_gaps
 
 __all__ = [
@@ -33,19 +35,41 @@ __all__ = [
 
 
 class Distribution(ABC):
-    """Contract of a toy: draws rows, and knows its score and log-density."""
+    """Contract of a toy: draws rows, and knows its score and log-density.
 
-    @abstractmethod
+    The public methods check, the private ones compute.
+    """
+
+    n_features: int
+
     def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw rows, (n_samples, n_features)."""
+        return self._draw(check_n_samples(n_samples), check_random_state(random_state))
 
-    @abstractmethod
     def score_function(self, X: ArrayLike) -> np.ndarray:
         """``grad_x log p(x)``, (n, n_features)."""
+        return self._score(self._checked(X))
 
-    @abstractmethod
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """``log p(x)`` in nats, (n,)."""
+        return self._log_density(self._checked(X))
+
+    def _checked(self, X: ArrayLike) -> np.ndarray:
+        X = check_array(X, dtype=np.float64)
+        if X.shape[1] != self.n_features:
+            raise ValueError(
+                f"This distribution has {self.n_features} columns. Got {X.shape[1]} of them."
+            )
+        return X
+
+    @abstractmethod
+    def _draw(self, n: int, rng: np.random.RandomState) -> np.ndarray: ...
+
+    @abstractmethod
+    def _score(self, X: np.ndarray) -> np.ndarray: ...
+
+    @abstractmethod
+    def _log_density(self, X: np.ndarray) -> np.ndarray: ...
 
 
 class _Mixture(Distribution):
@@ -55,26 +79,30 @@ class _Mixture(Distribution):
         self.weights = np.asarray(weights, dtype=np.float64)
         self.means = np.asarray(means, dtype=np.float64)
         self.covariances = np.asarray(covariances, dtype=np.float64)
+        _check_mixture(self.weights, self.means, self.covariances)
+        self.n_features = self.means.shape[1]
         self._law = ClosedForm(self.weights, self.means, self.covariances)
 
-    def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
-        rng = check_random_state(random_state)
-        component = rng.choice(len(self.weights), size=n_samples, p=self.weights)
-        z = rng.standard_normal((n_samples, self.means.shape[1]))
+    def _draw(self, n: int, rng: np.random.RandomState) -> np.ndarray:
+        component = rng.choice(len(self.weights), size=n, p=self.weights)
+        z = rng.standard_normal((n, self.means.shape[1]))
         factors = np.linalg.cholesky(self.covariances)
         return self.means[component] + np.einsum("nij,nj->ni", factors[component], z)
 
-    def score_function(self, X: ArrayLike) -> np.ndarray:
-        return self._law.score(np.asarray(X, dtype=np.float64))
+    def _score(self, X: np.ndarray) -> np.ndarray:
+        return self._law.score(X)
 
-    def score_samples(self, X: ArrayLike) -> np.ndarray:
-        return self._law.log_density(np.asarray(X, dtype=np.float64))
+    def _log_density(self, X: np.ndarray) -> np.ndarray:
+        return self._law.log_density(X)
 
 
 class _Moons(Distribution):
     """Two half circles, uniform along the arc, with Gaussian noise across and along."""
 
+    n_features = 2
+
     def __init__(self, noise: float) -> None:
+        check_positive(self, "noise", noise)
         self.noise = noise
         nodes, weights = np.polynomial.legendre.leggauss(8)
         n_panels = int(np.ceil(np.pi / noise))
@@ -89,33 +117,32 @@ class _Moons(Distribution):
         y = np.where(upper, np.sin(angles), 0.5 - np.sin(angles))
         return np.stack([x, y], axis=1)
 
-    def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
-        rng = check_random_state(random_state)
-        angles, upper = rng.uniform(0, np.pi, n_samples), rng.uniform(size=n_samples) < 0.5
-        return self._points(angles, upper) + self.noise * rng.standard_normal((n_samples, 2))
+    def _draw(self, n: int, rng: np.random.RandomState) -> np.ndarray:
+        angles, upper = rng.uniform(0, np.pi, n), rng.uniform(size=n) < 0.5
+        return self._points(angles, upper) + self.noise * rng.standard_normal((n, 2))
 
-    def score_function(self, X: ArrayLike) -> np.ndarray:
-        return self._law.score(np.asarray(X, dtype=np.float64))
+    def _score(self, X: np.ndarray) -> np.ndarray:
+        return self._law.score(X)
 
-    def score_samples(self, X: ArrayLike) -> np.ndarray:
-        return self._law.log_density(np.asarray(X, dtype=np.float64))
+    def _log_density(self, X: np.ndarray) -> np.ndarray:
+        return self._law.log_density(X)
 
 
 class _Checkerboard(Distribution):
     """Uniform on the eight dark squares, of side two, of a board on [-4, 4]^2."""
 
-    def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
-        rng = check_random_state(random_state)
-        x = rng.uniform(-4, 4, n_samples)
-        row = 2 * rng.randint(2, size=n_samples) + np.floor(x / 2) % 2
-        return np.stack([x, 2 * row - 4 + rng.uniform(0, 2, n_samples)], axis=1)
+    n_features = 2
 
-    def score_function(self, X: ArrayLike) -> np.ndarray:
+    def _draw(self, n: int, rng: np.random.RandomState) -> np.ndarray:
+        x = rng.uniform(-4, 4, n)
+        row = 2 * rng.randint(2, size=n) + np.floor(x / 2) % 2
+        return np.stack([x, 2 * row - 4 + rng.uniform(0, 2, n)], axis=1)
+
+    def _score(self, X: np.ndarray) -> np.ndarray:
         """Zero: the density is flat wherever it has a gradient."""
-        return np.zeros(np.shape(X))
+        return np.zeros_like(X)
 
-    def score_samples(self, X: ArrayLike) -> np.ndarray:
-        X = np.asarray(X, dtype=np.float64)
+    def _log_density(self, X: np.ndarray) -> np.ndarray:
         dark = np.floor(X / 2).sum(1) % 2 == 0
         inside = dark & (X >= -4).all(1) & (X < 4).all(1)
         return np.where(inside, -np.log(32.0), -np.inf)
@@ -125,27 +152,42 @@ class _Funnel(Distribution):
     """Neal's funnel: ``v ~ N(0, 3^2)``, then the others ``N(0, e^v)``."""
 
     def __init__(self, n_features: int) -> None:
+        check_count(self, "n_features", n_features)
         self.n_features = n_features
 
-    def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
-        rng = check_random_state(random_state)
-        z = rng.standard_normal((n_samples, self.n_features))
+    def _draw(self, n: int, rng: np.random.RandomState) -> np.ndarray:
+        z = rng.standard_normal((n, self.n_features))
         v = 3 * z[:, :1]
         return np.concatenate([v, np.exp(v / 2) * z[:, 1:]], axis=1)
 
-    def score_function(self, X: ArrayLike) -> np.ndarray:
-        X = np.asarray(X, dtype=np.float64)
+    def _score(self, X: np.ndarray) -> np.ndarray:
         v, x = X[:, 0], X[:, 1:]
         precision = np.exp(-v)
         along = -v / 9 + 0.5 * (precision * (x**2).sum(1) - x.shape[1])
         return np.concatenate([along[:, None], -precision[:, None] * x], axis=1)
 
-    def score_samples(self, X: ArrayLike) -> np.ndarray:
-        X = np.asarray(X, dtype=np.float64)
+    def _log_density(self, X: np.ndarray) -> np.ndarray:
         v, x = X[:, 0], X[:, 1:]
         k = x.shape[1]
         constant = np.log(3) + 0.5 * (k + 1) * np.log(2 * np.pi)
         return -(v**2) / 18 - 0.5 * (np.exp(-v) * (x**2).sum(1) + k * v) - constant
+
+
+def _check_mixture(weights: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> None:
+    """Refuse parts of a mixture that do not make one."""
+    k, d = means.shape if means.ndim == 2 else (0, 0)
+    if not (k and d and weights.shape == (k,) and covariances.shape == (k, d, d)):
+        raise ValueError(
+            "A mixture needs weights of shape (k,), means (k, d) and covariances (k, d, d). "
+            f"Got {weights.shape}, {means.shape} and {covariances.shape}."
+        )
+    if not ((weights > 0).all() and np.isclose(weights.sum(), 1)):
+        raise ValueError(
+            f"The weights of a mixture must be positive and sum to one. Got {weights}."
+        )
+    symmetric = np.allclose(covariances, covariances.transpose(0, 2, 1))
+    if not (symmetric and (np.linalg.eigvalsh(covariances) > 0).all()):
+        raise ValueError("The covariances of a mixture must be symmetric and positive definite.")
 
 
 def make_gaussian(
@@ -169,7 +211,7 @@ def make_gaussian(
     >>> make_gaussian().score_function([[1.0, 2.0]])
     array([[-1., -2.]])
     """
-    mean = np.asarray(mean, dtype=np.float64)
+    mean = np.atleast_1d(np.asarray(mean, dtype=np.float64))
     covariance = np.eye(len(mean)) if covariance is None else np.asarray(covariance)
     return _Mixture([1.0], mean[None], covariance[None])
 
@@ -248,10 +290,10 @@ def make_ring(n_modes: int = 8, radius: float = 4.0, scale: float = 0.35) -> Dis
     >>> make_ring().sample(3, random_state=0).shape
     (3, 2)
     """
-    angles = 2 * np.pi * np.arange(n_modes) / n_modes
+    angles = 2 * np.pi * np.arange(n_modes) / max(n_modes, 1)
     means = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     covariances = np.tile(scale**2 * np.eye(2), (n_modes, 1, 1))
-    return _Mixture(np.full(n_modes, 1 / n_modes), means, covariances)
+    return _Mixture(np.full(n_modes, 1 / max(n_modes, 1)), means, covariances)
 
 
 def make_moons(noise: float = 0.1) -> Distribution:
@@ -299,7 +341,7 @@ def make_funnel(n_features: int = 10) -> Distribution:
 
     Parameters
     ----------
-    n_features : int in [2, inf), default=10
+    n_features : int in [1, inf), default=10
 
     Returns
     -------

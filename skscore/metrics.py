@@ -23,6 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from skscore._validation import check_metric
+
 __all__ = [
     "fisher_divergence",
     "hyvarinen_score",
@@ -109,8 +111,9 @@ def hyvarinen_score(
     if not return_std_error:
         return mean
     n = np.count_nonzero(w)
-    error = np.sqrt(np.sum((w * (values - mean)) ** 2) * n / (n - 1)) if n > 1 else np.nan
-    return mean, float(error)
+    if n < 2:
+        raise ValueError("A standard error needs at least two rows of positive weight.")
+    return mean, float(np.sqrt(np.sum((w * (values - mean)) ** 2) * n / (n - 1)))
 
 
 def fisher_divergence(
@@ -256,12 +259,7 @@ def _pair(scores: ArrayLike, true_scores: ArrayLike) -> tuple[np.ndarray, np.nda
 
 
 def _metric(metric: ArrayLike | None, d: int) -> np.ndarray:
-    if metric is None:
-        return np.eye(d)
-    M = _floats("metric", metric, 2)
-    if M.shape != (d, d):
-        raise ValueError(f"metric must have shape {(d, d)}. Got {M.shape} instead.")
-    return M
+    return np.eye(d) if metric is None else check_metric(metric, d)
 
 
 def _weights(sample_weight: ArrayLike | None, n: int) -> np.ndarray:

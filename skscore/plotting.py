@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skscore._validation import check_rows, column_names
+from skscore._validation import check_rows
 
 __all__ = ["ScoreFieldDisplay"]
 
@@ -53,7 +53,7 @@ class ScoreFieldDisplay:
         cls,
         estimator: Any,
         X: ArrayLike,
-        columns: tuple[int, int] = (0, 1),
+        columns: tuple[int | str, int | str] = (0, 1),
         *,
         n_points: int = 20,
         plot: bool = True,
@@ -66,7 +66,8 @@ class ScoreFieldDisplay:
         estimator : fitted estimator with `score_function`
         X : array-like of shape (n_samples, n_features)
             Rows whose range the grid spans; the other columns are held at their medians.
-        columns : (int, int), default=(0, 1)
+        columns : pair of int or str, default=(0, 1)
+            Numbers, or names where the estimator was fitted with names.
         n_points : int in [2, inf), default=20
             Along each side.
         plot : bool, default=True
@@ -76,16 +77,20 @@ class ScoreFieldDisplay:
         -------
         ScoreFieldDisplay
         """
-        rows, pair = check_rows(estimator, X), list(columns)
+        rows = check_rows(estimator, X)
+        labels = list(getattr(estimator, "feature_names_in_", range(rows.shape[1])))
+        pair = [labels.index(c) if c in labels else c for c in columns]
+        if len(set(pair)) != 2 or not set(pair) <= set(range(rows.shape[1])) or n_points < 2:
+            raise ValueError(
+                f"A score field needs two different columns out of {labels} (or their numbers) "
+                f"and n_points of at least 2. Got columns={columns!r}, n_points={n_points!r}."
+            )
         low, high = np.quantile(rows[:, pair], [0.005, 0.995], axis=0)
         sides = [np.linspace(a, b, n_points) for a, b in zip(low, high, strict=True)]
         grid = np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 2)
         where = np.tile(np.median(rows, axis=0), (len(grid), 1))
         where[:, pair] = grid
-        names = getattr(estimator, "feature_names_in_", None)
-        labels = column_names(X, rows.shape[1]) if names is None else list(names)
-        named = hasattr(X, "columns") or names is not None
-        label = [str(labels[j]).strip("'") if named else f"column {j}" for j in pair]
+        label = [name if isinstance(name := labels[j], str) else f"column {j}" for j in pair]
         if hasattr(X, "columns"):
             where = type(X)(where, columns=X.columns)
         display = cls(grid, estimator.score_function(where)[:, pair], (label[0], label[1]))

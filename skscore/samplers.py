@@ -36,6 +36,7 @@ from skscore._params import Part, check_count, check_positive
 
 _CHUNK = 16_384  # chains moved together
 _CURVATURE_ROWS, _POWER_ITERATIONS = 256, 8
+_TRAVEL, _LEAST_STEPS, _MOST_STEPS = 0.25, 100, 1000
 
 
 class Sampler(Part, ABC):
@@ -191,7 +192,7 @@ def run_chains(
     score: Field,
     x: Tensor,
     *,
-    burn_in: int,
+    burn_in: int | None,
     thin: int = 1,
     n_draws: int = 1,
     generator: torch.Generator,
@@ -205,8 +206,9 @@ def run_chains(
         (n, d) to (n, d).
     x : Tensor of shape (n_chains, d)
         Clean rows to start from; not changed.
-    burn_in : int in [0, inf)
-        Steps before the first draw of a chain.
+    burn_in : int in [0, inf) or None
+        Steps before the first draw of a chain.  None takes as many, between 100 and 1000, as
+        let a free chain move half a standard deviation of the starts.
     thin : int in [1, inf), default=1
         Steps between two draws of a chain.
     n_draws : int in [1, inf), default=1
@@ -221,6 +223,9 @@ def run_chains(
     check_count(sampler, "thin", thin)
     x = sampler.start(x, generator)
     h = sampler.resolve_step_size(score, x, generator)
+    if burn_in is None:
+        variance = x.var(0, correction=0).mean().item()
+        burn_in = int(min(max(_TRAVEL * variance / h, _LEAST_STEPS), _MOST_STEPS))
     columns = []
     for part in x.split(_CHUNK):
         draws = []

@@ -82,8 +82,9 @@ def test_a_bad_number_of_samples_is_refused_by_name(bad):
         check_n_samples(bad)
 
 
-def test_draws_that_are_not_finite_are_refused_with_numbers():
+@pytest.mark.parametrize("far", [np.nan, np.inf, 1e9])
+def test_draws_that_blew_up_are_refused_with_numbers(far):
     draws = np.zeros((10, 2))
-    draws[3, 1] = np.nan
-    with pytest.raises(SamplingDivergedError, match="1 of 10 draws of Me .* step size was 0.5"):
-        check_draws(draws, 0.5, "Me")
+    draws[3, 1] = far
+    with pytest.raises(SamplingDivergedError, match="1 of 10 draws of Me .*step size was 0.5"):
+        check_draws(draws, np.ones((4, 2)), 0.5, "Me")

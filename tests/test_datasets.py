@@ -107,3 +107,31 @@ def test_dequantize_spreads_tied_columns_by_one_gap_and_leaves_others():
     np.testing.assert_array_equal(Y[:, 0], X[:, 0])
     assert 0.2 < np.ptp(Y[:, 1] - X[:, 1]) <= 0.25
     np.testing.assert_array_equal(Y, datasets.dequantize(X, random_state=0))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: datasets.make_moons(0), "'noise' parameter"),
+        (lambda: datasets.make_funnel(0), "'n_features' parameter"),
+        (lambda: datasets.make_ring(0), r"weights of shape \(k,\)"),
+        (lambda: datasets.make_ring(scale=0), "symmetric and positive definite"),
+        (lambda: datasets.make_two_gaussians(1.5), "positive and sum to one"),
+        (lambda: datasets.make_gaussian([0.0], [[1.0, 0.0]]), "covariances"),
+    ],
+    ids=range(6),
+)
+def test_laws_that_are_none_are_refused(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+@each_toy
+def test_rows_of_another_width_or_without_numbers_are_refused(toy):
+    d = toy.n_features
+    with pytest.raises(ValueError, match=f"has {d} columns. Got {d + 1}"):
+        toy.score_function(np.zeros((2, d + 1)))
+    with pytest.raises(ValueError, match="NaN"):
+        toy.score_samples(np.full((2, d), np.nan))
+    with pytest.raises(ValueError, match="n_samples"):
+        toy.sample(0)

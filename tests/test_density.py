@@ -80,9 +80,15 @@ def test_a_frozen_density_is_used_as_it_is():
     np.testing.assert_allclose(est.score_samples(X), density.score_samples(X), rtol=1e-6)
 
 
+def test_a_frozen_density_must_be_fitted():
+    with pytest.raises(NotFittedError):
+        DensityScoreEstimator(FrozenEstimator(KernelDensity())).fit(X)
+
+
 @pytest.mark.parametrize(
     ("density", "words"),
     [
+        (None, "'density' parameter .* Got None"),
         (IsolationForest(), "must be one of: KernelDensity, GaussianMixture"),
         (KernelDensity(kernel="tophat"), "kernel='gaussian'"),
         (KernelDensity(metric="manhattan"), "metric='euclidean'"),

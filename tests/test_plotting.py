@@ -41,3 +41,15 @@ def test_columns_without_names_are_numbered():
     est = DensityScoreEstimator(GaussianMixture()).fit(X.to_numpy())
     display = ScoreFieldDisplay.from_estimator(est, X.to_numpy(), (2, 1), n_points=3, plot=False)
     assert display.names == ("column 2", "column 1")
+
+
+def test_columns_go_by_their_names_too(est):
+    by_name = ScoreFieldDisplay.from_estimator(est, X, ("a", "c"), n_points=3, plot=False)
+    by_number = ScoreFieldDisplay.from_estimator(est, X, (0, 2), n_points=3, plot=False)
+    np.testing.assert_array_equal(by_name.arrows, by_number.arrows)
+
+
+@pytest.mark.parametrize("options", [{"columns": (0, 9)}, {"columns": (1, 1)}, {"n_points": 1}])
+def test_columns_that_are_not_there_are_refused(est, options):
+    with pytest.raises(ValueError, match=r"two different columns out of \['a', 'b', 'c'\]"):
+        ScoreFieldDisplay.from_estimator(est, X, **options, plot=False)

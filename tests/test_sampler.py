@@ -1,6 +1,9 @@
 """The sampler for any score."""
 
+import warnings
+
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.frozen import FrozenEstimator
 from sklearn.mixture import GaussianMixture
@@ -14,6 +17,7 @@ from skscore import (
 from skscore._sampler import split_r_hat
 from skscore.datasets import make_gaussian, make_two_gaussians
 from skscore.exceptions import NotFittedError, SamplingDivergedError
+from skscore.metrics import hyvarinen_scorer
 from skscore.samplers import UnadjustedLangevin, WalkJump
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -155,6 +159,7 @@ def test_a_sampler_object_is_a_method():
         ({"thin": 0}, "'thin' .* Got 0"),
         ({"n_chains": 0}, "'n_chains' .* Got 0"),
         ({"sigma": np.nan}, "'sigma' .* Got nan"),
+        ({"sigma": 0.7}, "'sigma' .* fitted at, 0.3, or None. Got 0.7"),
         ({"init": [[np.nan, 0.0]]}, "contains NaN"),
         ({"init": [[0.0, 0.0, 0.0]]}, "3 features, but .* expecting 2"),
     ],
@@ -180,3 +185,31 @@ def test_chains_that_blow_up_are_an_error():
     sampler = ScoreBasedSampler(lambda rows: rows**3, "langevin", init=X, step_size=1.0)
     with np.errstate(over="ignore", invalid="ignore"), pytest.raises(SamplingDivergedError):
         sampler.sample(3)
+
+
+@pytest.mark.parametrize("step_size", [4.5, 10.0])
+def test_chains_that_blow_up_but_stay_finite_are_an_error_too(step_size):
+    sampler = ScoreBasedSampler(lambda rows: -rows, init=X - X.mean(0), step_size=step_size)
+    with pytest.raises(SamplingDivergedError, match="step size was"):
+        sampler.sample(3)
+
+
+def test_an_estimator_fitted_on_a_frame_samples_without_a_word():
+    frame = pd.DataFrame(X, columns=["a", "b"])
+    est = DenoisingScoreEstimator(0.3, random_state=0, **BRIEF).fit(frame)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ScoreBasedSampler(FrozenEstimator(est)).sample(3)
+
+
+def test_small_steps_are_taken_more_often():
+    starts = np.random.RandomState(0).standard_normal((50, 1))
+    for step_size, n_steps in [(0.1, 100), (0.001, 250), (1e-6, 1000)]:
+        sampler = ScoreBasedSampler(lambda rows: -rows, init=starts, step_size=step_size)
+        sampler.sample(50, random_state=0)
+        assert sampler.n_steps_ == pytest.approx(n_steps, rel=0.3)
+
+
+def test_the_scorer_takes_a_sampler():
+    sampler = ScoreBasedSampler(FrozenEstimator(fitted()))
+    assert hyvarinen_scorer(sampler, X) == sampler.score(X)
