@@ -74,8 +74,8 @@ def main(seed, picture):
     ours = values[OURS]
     print(
         "The same criterion on the test rows, and ours minus theirs, row by row. A Gaussian would\n"
-        f"score about {X.shape[1] / 2:.0f}; sharp structure scores far more. (The two densities were "
-        "tuned for\nlog-likelihood, the number that they are made for.)"
+        f"score about {X.shape[1] / 2:.0f}; sharp structure scores far more. (The two densities "
+        "were tuned for\nlog-likelihood, the number that they are made for.)"
     )
     for name, theirs in values.items():
         line = f"    {theirs.mean():7.2f}  {name}"

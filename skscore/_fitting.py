@@ -31,6 +31,7 @@ from skscore.losses import Loss
 from skscore.networks import SMOOTH_ACTIVATIONS
 
 _MIN_CHUNK = 10
+_SPREAD = 0.03  # deviations by which rows are spread under a loss that rewards spikes on them
 _MAX_HELD = 50_000
 
 
@@ -205,11 +206,12 @@ def train(
     )
     weights = None if data.weights is None else data.weights / data.weights[training].mean()
     z = data.standardizer
+    normal = z.normal if loss.bounded else np.vstack([z.normal, z.spread(_SPREAD)])
     device = resolve_device(estimator.device)
     network, record = train_network(
         spec,
         loss,
-        RowSource(data.X, weights, z.transform, z.uniform, z.normal, device),
+        RowSource(data.X, weights, z.transform, z.uniform, normal, device),
         training,
         validation,
         plan,

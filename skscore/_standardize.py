@@ -130,6 +130,11 @@ class Standardizer:
         values, vectors = np.linalg.eigh(W @ metric @ W.T)
         return (vectors * np.sqrt(np.maximum(values, 0.0))).T
 
+    def spread(self, width: float) -> np.ndarray:
+        """Directions (d, d) along which normal noise has `width` deviations of each coordinate."""
+        W = self.transform_matrix / self.scale
+        return np.diag(width * np.sqrt(np.einsum("ij,jk,ik->i", W, self.covariance, W)))
+
     def jitter(self, Z: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
         """Standardised rows with one draw of the training noise."""
         n = len(Z)

