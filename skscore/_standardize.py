@@ -41,8 +41,6 @@ _SHRINKAGE_ROWS = 10_000
 _TIES_ROWS = 100_000
 _SHRINKAGES = np.concatenate([[0.0], np.geomspace(1e-8, 1.0, 33)])
 
-_FORMS = ("whiten", "scale", None)
-
 
 @dataclass(frozen=True)
 class Standardizer:
@@ -141,15 +139,6 @@ class Standardizer:
         uniform = rng.uniform(-0.5, 0.5, size=(n, len(self.uniform)))
         normal = rng.standard_normal((n, len(self.normal)))
         return Z + uniform @ self.uniform + normal @ self.normal
-
-
-def check_form(owner: object, form: object) -> None:
-    """Refuse a `standardize` parameter that names no form."""
-    if form not in _FORMS:
-        raise ValueError(
-            f"The 'standardize' parameter of {type(owner).__name__} must be 'whiten', "
-            f"'scale' or None. Got {form!r} instead."
-        )
 
 
 def _moments(

@@ -18,7 +18,6 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
     HasMethods,
-    Hidden,
     Interval,
     StrOptions,
     validate_parameter_constraints,
@@ -31,7 +30,6 @@ from skscore.exceptions import NonFiniteResultError
 __all__ = [
     "FrozenEstimator",
     "HasMethods",
-    "Hidden",
     "Interval",
     "StrOptions",
     "available_if",
