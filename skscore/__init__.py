@@ -1,18 +1,22 @@
 """Score matching and score-based density estimation for scikit-learn."""
 
 from skscore._density import DensityScoreEstimator
+from skscore._diffusion import DiffusionScoreEstimator
 from skscore._sampler import ScoreBasedSampler
 from skscore._score_matching import (
     DenoisingScoreEstimator,
     ImplicitScoreEstimator,
     SlicedScoreEstimator,
 )
+from skscore.compose import FlowTransformer
 
 __version__ = "0.1.0"
 
 __all__ = [
     "DenoisingScoreEstimator",
     "DensityScoreEstimator",
+    "DiffusionScoreEstimator",
+    "FlowTransformer",
     "ImplicitScoreEstimator",
     "ScoreBasedSampler",
     "SlicedScoreEstimator",

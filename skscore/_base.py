@@ -1,8 +1,9 @@
 """What the trained score estimators share: parameters, fit, and the methods of a fitted one.
 
 Data flow one way: X, validated rows, standardiser, tensor, loss(score network),
-fitted state, score or sample, array.  A subclass says which loss is minimised,
-at which noise level, and which sampler suits it; everything else is here.
+fitted state, score or sample, array.  A subclass says which network is trained, by
+which loss, and what else a fit learns; it checks what its public methods are given,
+and the private ones here compute.
 """
 
 from __future__ import annotations
@@ -16,14 +17,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
-from skscore._bridge import Evaluator, FittedNetwork, NetworkSpec, apply_in_chunks, array
+from skscore._bridge import (
+    CHUNK,
+    Evaluator,
+    FittedNetwork,
+    NetworkSpec,
+    apply_in_chunks,
+    array,
+)
 from skscore._chains import (
     MAX_STARTS,
     SamplingStream,
-    check_draws,
-    check_n_samples,
     merged_starts,
-    pick,
     resample,
 )
 from skscore._fitting import (
@@ -46,7 +51,6 @@ from skscore._validation import (
     finite_results,
 )
 from skscore.losses import Loss
-from skscore.metrics import hyvarinen_scorer
 from skscore.networks import ACTIVATIONS, NETWORKS
 from skscore.samplers import Chains, Sampler
 
@@ -134,12 +138,14 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         """The objective, on standardised rows."""
 
     @abstractmethod
-    def _level(self) -> float:
-        """Noise level of the law whose score is learnt, zero for the rows themselves."""
+    def _network_levels(self) -> dict[str, Any]:
+        """Arguments of the network's spec that say which noise levels it knows."""
 
     @abstractmethod
-    def _sampler(self) -> Sampler:
-        """The sampler of `sample`, on standardised rows."""
+    def _learnt(
+        self, data: FitData, network: FittedNetwork, held: np.ndarray | None
+    ) -> dict[str, Any]:
+        """Further fitted attributes; `held` are numbers of rows not trained on, or None."""
 
     # -- fitting ---------------------------------------------------------------------------
 
@@ -184,7 +190,8 @@ class BaseScoreEstimator(BaseEstimator, ABC):
             rows = split_rows(len(data.X), self.validation_fraction, data.rng)
         network, record = self._train(data, widths, rows, self.max_iter, previous)
         starts = resample(data.X, data.weights, MAX_STARTS, data.rng)
-        self._set_fitted(data, network, record, starts, data.total_weight, described)
+        learnt = self._learnt(data, network, rows[1])
+        self._set_fitted(data, network, record, starts, data.total_weight, described | learnt)
         return self
 
     def partial_fit(
@@ -228,7 +235,8 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         network, record = self._train(data, widths, rows, 1, previous)
         if previous is not None:
             record.loss_curve[:0] = self.loss_curve_
-        self._set_fitted(data, network, record, starts, total, described)
+        learnt = self._learnt(data, network, None)
+        self._set_fitted(data, network, record, starts, total, described | learnt)
         return self
 
     def _train(
@@ -240,8 +248,14 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         previous: FittedNetwork | None,
     ) -> tuple[FittedNetwork, Record]:
         """One run of the workshop over the numbers of training and validation rows."""
-        d, level = data.X.shape[1], self._level()
-        spec = NetworkSpec(self.network, d, widths, self.activation, self.conservative, sigma=level)
+        spec = NetworkSpec(
+            self.network,
+            data.X.shape[1],
+            widths,
+            self.activation,
+            self.conservative,
+            **self._network_levels(),
+        )
         return train(
             self,
             data,
@@ -276,8 +290,6 @@ class BaseScoreEstimator(BaseEstimator, ABC):
             "_n_seen": n_seen,
             "_stream": SamplingStream(int(data.rng.randint(2**31 - 1))),
         }
-        if network.spec.sigma > 0:
-            fitted["sigma_"] = network.spec.sigma
         self.__dict__.update(fitted)
         self.__dict__.pop("chain_starts_", None)
         if self.store_starts:
@@ -300,50 +312,56 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         check_fitted(self)
         return self._network.module()
 
+    def _open(self, sigma: float | None = None) -> Evaluator:
+        """The score network; of one over all levels that at `sigma`, or at `sigma_`."""
+        if self._network.spec.sigma_range is None:
+            return self._network.open(self.device)
+        return self._network.open(self.device, self.sigma_ if sigma is None else sigma)
+
     def _map(
-        self, name: str, X: ArrayLike, fn: Callable[[Evaluator, np.ndarray], np.ndarray]
+        self,
+        name: str,
+        X: ArrayLike,
+        fn: Callable[[Any, np.ndarray], np.ndarray],
+        network: Any,
+        chunk: int = CHUNK,
     ) -> np.ndarray:
-        """`fn` of the opened network and standardised rows, for all rows of X."""
+        """`fn` of an opened network and standardised rows, for all rows of X."""
         X = check_rows(self, X)
-        network = self._network.open(self.device)
         with np.errstate(over="ignore", invalid="ignore"):
-            values = apply_in_chunks(lambda x: fn(network, self._standardizer.transform(x)), X)
+            values = apply_in_chunks(
+                lambda x: fn(network, self._standardizer.transform(x)), X, chunk
+            )
         return finite_results(values, f"{name} of {type(self).__name__}")
 
-    def score_function(self, X: ArrayLike) -> np.ndarray:
-        """``s(x) = grad_x log p(x)`` in input space.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features)
-            In one over the units of X.
-        """
+    def _score_function(self, X: ArrayLike, sigma: float | None = None) -> np.ndarray:
+        check_fitted(self)
+        z = self._standardizer
         return self._map(
-            "score_function",
-            X,
-            lambda network, z: self._standardizer.input_score(network.score(z)),
+            "score_function", X, lambda net, x: z.input_score(net.score(x)), self._open(sigma)
         )
 
-    def score_divergence(self, X: ArrayLike, *, metric: ArrayLike | None = None) -> np.ndarray:
-        """``tr grad_x s(x)``, exact; with a metric M, ``tr(M grad_x s(x))``.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        metric : array-like of shape (n_features, n_features), default=None
-            Symmetric and positive semi-definite; None is the identity.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-        """
+    def _score_divergence(
+        self, X: ArrayLike, metric: ArrayLike | None, sigma: float | None = None
+    ) -> np.ndarray:
         check_fitted(self)
         v = self._standardizer.directions(check_metric(metric, self.n_features_in_))
-        return self._map("score_divergence", X, lambda network, z: network.divergence(z, v))
+        return self._map(
+            "score_divergence",
+            X,
+            lambda net, x: net.score_and_divergence(x, v)[1],
+            self._open(sigma),
+        )
+
+    def _denoise(self, X: ArrayLike, sigma: float) -> np.ndarray:
+        """Tweedie's formula at a level of Gaussian noise."""
+        z = self._standardizer
+        return self._map(
+            "denoise",
+            X,
+            lambda net, x: z.inverse_transform(x + sigma**2 * net.score(x)),
+            self._open(sigma),
+        )
 
     @available_if(_is_conservative)
     def energy(self, X: ArrayLike) -> np.ndarray:
@@ -358,7 +376,8 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         ndarray of shape (n_samples,)
             In nats.
         """
-        return self._map("energy", X, Evaluator.energy)
+        check_fitted(self)
+        return self._map("energy", X, Evaluator.energy, self._open())
 
     @available_if(_is_conservative)
     def log_density_ratio(self, X: ArrayLike, X0: ArrayLike) -> np.ndarray:
@@ -383,73 +402,13 @@ class BaseScoreEstimator(BaseEstimator, ABC):
             )
         return references - energies
 
-    def score(
-        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
-    ) -> float:
-        """Hyvarinen's criterion on the rows, in the metric of `covariance_`; higher is better.
-
-        ``-(1/n) sum [ 1/2 s' M s + tr(M grad s) ]`` with ``M = covariance_`` is, up to a
-        constant of the data, minus the Fisher divergence to the law of the rows.  It is the
-        same in all units, and comparable over noise levels, networks and estimators.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : ignored
-        sample_weight : array-like of shape (n_samples,), default=None
-
-        Returns
-        -------
-        float
-            The Gaussian fit scores about n_features / 2 on any table.
-        """
-        check_fitted(self)
-        return hyvarinen_scorer(self, X, y, sample_weight)
-
-    def sample(
-        self,
-        n_samples: int = 1,
-        random_state: Any = None,
-        *,
-        init: ArrayLike | None = None,
-    ) -> np.ndarray:
-        """Draw rows by Markov chains, one chain a row.
-
-        Chains start at training rows, drawn at random, so that separated modes keep their
-        weights.
-
-        Parameters
-        ----------
-        n_samples : int in [1, inf), default=1
-        random_state : int, RandomState or None, default=None
-            None draws anew at every call, an integer repeats.
-        init : array-like of shape (n_starts, n_features), default=None
-            Rows to start from instead of training rows.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features)
-
-        Raises
-        ------
-        SamplingDivergedError
-            Where a chain leaves the finite numbers.
-        """
-        n_samples = check_n_samples(n_samples)
-        check_fitted(self)
-        rng = np.random.RandomState(self._stream.next(random_state))
-        starts = pick(self._starts(init), n_samples, rng)
-        draws, chains = self._run_chains(self._sampler(), starts, rng, burn_in=None)
-        return check_draws(draws, starts, chains.step_size, type(self).__name__)
-
     def _run_chains(
         self, sampler: Sampler, starts: np.ndarray, rng: np.random.RandomState, **steps: int | None
     ) -> tuple[np.ndarray, Chains]:
         """Draws in input space of chains in standardised coordinates, from rows in input space."""
         z = self._standardizer
         starts = z.jitter(z.transform(starts), rng)
-        network = self._network.open(self.device)
-        chains = network.run_chains(sampler, starts, int(rng.randint(2**31 - 1)), **steps)
+        chains = self._open().run_chains(sampler, starts, int(rng.randint(2**31 - 1)), **steps)
         return z.inverse_transform(array(chains.draws)), chains
 
     def _starts(self, init: ArrayLike | None) -> np.ndarray:

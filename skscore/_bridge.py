@@ -18,12 +18,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skscore import _gaussian
-from skscore._calculus import divergence
+from skscore import _gaussian, likelihood
+from skscore._calculus import quadratic_forms
+from skscore._canonical import field_of_score
 from skscore._training import Plan, Record, train
 from skscore.losses import Loss
-from skscore.networks import NETWORKS, EnergyNetwork, ScoreNetwork
-from skscore.samplers import Chains, Sampler, run_chains
+from skscore.networks import (
+    NETWORKS,
+    ConservativeDiffusionNetwork,
+    DiffusionNetwork,
+    EnergyNetwork,
+    LevelFeatures,
+    ScoreNetwork,
+)
+from skscore.samplers import Chains, Path, ReverseSampler, Sampler, run_chains, run_reverse
 
 CHUNK = 1024
 """Rows evaluated at a time."""
@@ -102,32 +110,41 @@ def apply_in_chunks(
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """All that is needed to build a score network, in plain values."""
+    """All that is needed to build a network, in plain values.
+
+    It is a score network at level `sigma`, or with `sigma_range` one over all levels.
+    """
 
     network: str | Callable[..., nn.Module]
     n_features: int
     hidden_layer_sizes: tuple[int, ...]
     activation: str
     conservative: bool
-    sigma: float
+    sigma: float = 0.0
+    sigma_range: tuple[float, float] | None = None
 
     def build(self, seed: int = 0) -> nn.Module:
         """An untrained network; the global generator is as it was afterwards."""
-        factory = NETWORKS[self.network] if isinstance(self.network, str) else self.network
-        wrapper = EnergyNetwork if self.conservative else ScoreNetwork
-        out_features = 1 if self.conservative else self.n_features
         with _BUILDING:
             state, dtype = torch.get_rng_state(), torch.get_default_dtype()
             try:
                 torch.set_default_dtype(torch.float32)
                 torch.default_generator.manual_seed(seed)
-                body = factory(
-                    self.n_features, out_features, self.hidden_layer_sizes, self.activation
-                )
-                return wrapper(body, self.sigma)
+                return self._build()
             finally:
                 torch.set_default_dtype(dtype)
                 torch.set_rng_state(state)
+
+    def _build(self) -> nn.Module:
+        factory = NETWORKS[self.network] if isinstance(self.network, str) else self.network
+        out_features = 1 if self.conservative else self.n_features
+        shape = (self.n_features, out_features, self.hidden_layer_sizes, self.activation)
+        if self.sigma_range is None:
+            wrapper = EnergyNetwork if self.conservative else ScoreNetwork
+            return wrapper(factory(*shape), self.sigma)
+        wrapper = ConservativeDiffusionNetwork if self.conservative else DiffusionNetwork
+        body = factory(*shape, context_features=LevelFeatures.n_features)
+        return wrapper(body, self.sigma_range[0])
 
 
 def _to_arrays(tree: Any) -> Any:
@@ -169,13 +186,18 @@ class FittedNetwork:
         network.load_state_dict(_to_tensors(self.average, torch.device("cpu")))
         return network.eval()
 
-    def open(self, device: str) -> Evaluator:
-        """The network on a device, ready for arrays."""
-        return Evaluator(self.module(), resolve_device(device))
+    def open(self, device: str, sigma: float | None = None) -> Evaluator:
+        """Its score on a device, ready for arrays; that at a level where it knows them all."""
+        network = self.module()
+        return Evaluator(network if sigma is None else network.at(sigma), resolve_device(device))
+
+    def open_flow(self, device: str) -> FlowEvaluator:
+        """The probability flow of a network over all levels on a device, ready for arrays."""
+        return FlowEvaluator(self.module(), resolve_device(device), self.spec.sigma_range[0])
 
 
-class Evaluator:
-    """A network on a device, called with arrays of standardised rows, (n, d) float64."""
+class _Opened:
+    """A network on a device in float64, and the scope in which it is called."""
 
     def __init__(self, network: nn.Module, device: torch.device) -> None:
         self._device = device
@@ -186,14 +208,30 @@ class Evaluator:
         with _workshop(self._n_threads), torch.no_grad():
             return array(fn(tensor(rows, self._device)))
 
+    @contextmanager
+    def _in_float32(self) -> Iterator[nn.Module]:
+        try:
+            with _workshop(self._n_threads):
+                yield self._network.float()
+        finally:
+            self._network.double()
+
+
+class Evaluator(_Opened):
+    """A score network, called with arrays of standardised rows, (n, d) float64."""
+
     def score(self, rows: np.ndarray) -> np.ndarray:
         """Scores, (n, d)."""
         return self._apply(self._network, rows)
 
-    def divergence(self, rows: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """``sum_k v_k' J v_k`` for directions of shape (m, d), (n,)."""
+    def score_and_divergence(
+        self, rows: np.ndarray, directions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Scores (n, d), and ``sum_k v_k' J v_k`` (n,) for directions of shape (m, d)."""
         v = tensor(directions, self._device)
-        return self._apply(lambda x: divergence(self._network, x, v)[1], rows)
+        with _workshop(self._n_threads), torch.no_grad():
+            scores, divergences = self._network.divergence(tensor(rows, self._device), v)
+        return array(scores), array(divergences)
 
     def energy(self, rows: np.ndarray) -> np.ndarray:
         """Energies of a conservative network, (n,)."""
@@ -203,13 +241,64 @@ class Evaluator:
         self, sampler: Sampler, starts: np.ndarray, seed: int, **steps: int | None
     ) -> Chains:
         """Chains in float32 on the device; see :func:`skscore.samplers.run_chains`."""
-        network = self._network.float()
-        with _workshop(self._n_threads):
+        with self._in_float32() as network:
             x = tensor(starts, self._device, torch.float32)
             source = generator(seed, self._device)
-            chains = run_chains(sampler, network, x, generator=source, **steps)
-        self._network.double()
-        return chains
+            return run_chains(sampler, network, x, generator=source, **steps)
+
+
+class FlowEvaluator(_Opened):
+    """A network over all levels, called with arrays of standardised rows, (n, d) float64."""
+
+    def __init__(self, network: nn.Module, device: torch.device, sigma_min: float) -> None:
+        super().__init__(network, device)
+        self._sigma_min = sigma_min
+
+    def flow(self, rows: np.ndarray, start: float, end: float, tol: float) -> np.ndarray:
+        """Rows carried along the probability flow between two angles, (n, d)."""
+        return self._apply(
+            lambda x: likelihood.flow(self._network, x, start, end, self._sigma_min, tol), rows
+        )
+
+    def log_density(self, rows: np.ndarray, tol: float, probes: np.ndarray | None) -> np.ndarray:
+        """Log-densities (n, m), one for each of the probes (m, d); exact (n, 1) without."""
+        d = rows.shape[1]
+        v = tensor(np.eye(d) if probes is None else probes, self._device)
+
+        def exact(y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+            F, trace = self._network.divergence(y, theta, v)
+            return F, trace[:, None]
+
+        def estimated(y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+            F, forms = quadratic_forms(lambda y: self._network(y, theta), y, v)
+            return F, forms.mT
+
+        field, m = (exact, 1) if probes is None else (estimated, len(probes))
+        return self._apply(
+            lambda x: likelihood.log_density(field, x, self._sigma_min, tol, m), rows
+        )
+
+    def lower_bound(self, rows: np.ndarray, n_draws: int, seed: int) -> np.ndarray:
+        """Lower bounds of the log-density, (n,)."""
+        network, low = self._network, self._sigma_min
+        return self._apply(lambda x: likelihood.lower_bound(network, x, low, n_draws, seed), rows)
+
+    def run_reverse(
+        self,
+        sampler: ReverseSampler,
+        shape: tuple[int, int],
+        angles: list[float],
+        seed: int,
+        keep_states: bool,
+    ) -> Path:
+        """Draws in float32 on the device; see :func:`skscore.samplers.run_reverse`."""
+        with self._in_float32() as network:
+            source = generator(seed, self._device)
+            noise = torch.empty(shape, dtype=torch.float32, device=self._device)
+            noise.normal_(generator=source)
+            return run_reverse(
+                sampler, network, noise, angles, keep_states=keep_states, generator=source
+            )
 
 
 def run_callable_chains(
@@ -229,6 +318,32 @@ def run_callable_chains(
             generator=generator(seed),
             **steps,
         )
+
+
+def run_callable_reverse(
+    sampler: ReverseSampler,
+    score: Callable[[np.ndarray, float], np.ndarray],
+    shape: tuple[int, int],
+    angles: list[float],
+    sigma_range: tuple[float, float],
+    seed: int,
+) -> Path:
+    """Draws by a score ``s(x, sigma)`` that takes and gives arrays, one level for all rows."""
+    cpu = torch.device("cpu")
+
+    def level_score(x: Tensor, sigma: Tensor) -> Tensor:
+        levels, group = sigma.expand(len(x), 1).unique(return_inverse=True)
+        scores = torch.empty_like(x)
+        for k, level in enumerate(levels.tolist()):
+            rows = group[:, 0] == k
+            scores[rows] = tensor(score(array(x[rows]), level), cpu)
+        return scores
+
+    with _workshop(1):
+        source = generator(seed)
+        noise = torch.empty(shape, dtype=torch.float64).normal_(generator=source)
+        field = field_of_score(level_score, *sigma_range)
+        return run_reverse(sampler, field, noise, angles, generator=source)
 
 
 class RowSource:

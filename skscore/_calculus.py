@@ -88,3 +88,13 @@ def divergence(field: Field, x: Tensor, directions: Tensor | None = None) -> tup
         directions = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
     values, forms = quadratic_forms(field, x, directions)
     return values, forms.sum(0)
+
+
+def value_and_slope(fn: Field, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Values and derivatives of an elementwise function, both of the shape of x."""
+    record = torch.is_grad_enabled()
+    with torch.enable_grad():
+        x = _tracked(x)
+        values = fn(x)
+        slope = _vector_jacobian(values, x, torch.ones_like(values), record=record, keep=False)
+    return (values, slope) if record else (values.detach(), slope)

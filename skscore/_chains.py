@@ -34,13 +34,11 @@ class SamplingStream:
         return int(words[0])
 
 
-def check_n_samples(n_samples: Any) -> int:
-    """Refuse a number of samples that is not a positive whole number."""
+def check_n_samples(n_samples: Any, name: str = "n_samples") -> int:
+    """Refuse a number of samples (steps, draws) that is not a positive whole number."""
     whole = isinstance(n_samples, Integral) and not isinstance(n_samples, bool)
     if not whole or n_samples < 1:
-        raise ValueError(
-            f"n_samples must be an int in the range [1, inf). Got {n_samples!r} instead."
-        )
+        raise ValueError(f"{name} must be an int in the range [1, inf). Got {n_samples!r} instead.")
     return int(n_samples)
 
 

@@ -1,8 +1,17 @@
-"""Explicit Runge-Kutta steps on a given grid.
+"""Explicit Runge-Kutta steps, on a given grid or with steps that every row chooses itself.
 
 A method is a table (nodes ``c``, stages ``a``, weights ``b``) and the order it
-declares; the step and the loop are written once.  The state may be anything
-that adds and scales: a number, an array, a tensor.
+declares; the step and the loop are written once.  On a grid the state may be
+anything that adds and scales: a number, an array, a tensor.
+
+:func:`integrate_adaptively` moves a batch of rows, each with its own time and its own
+step, by the pair of orders 5 and 4 of Dormand and Prince: what a row does never
+depends on the rows beside it.
+
+References
+----------
+Dormand and Prince (1980). A family of embedded Runge-Kutta formulae.
+Hairer, Norsett and Wanner (1993). Solving ordinary differential equations I.
 """
 
 from __future__ import annotations
@@ -11,6 +20,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
+
+import torch
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -62,3 +74,84 @@ def integrate(
     for t, t_next in pairwise(grid):
         y = rule.step(f, t, y, t_next - t)
     return y
+
+
+# -- steps chosen row by row ------------------------------------------------------------
+
+_PAIR = RungeKutta(
+    5,
+    (0.0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0),
+    (
+        (),
+        (1 / 5,),
+        (3 / 40, 9 / 40),
+        (44 / 45, -56 / 15, 32 / 9),
+        (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
+        (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
+        (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
+    ),
+    (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84, 0.0),
+)
+_ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
+_SAFETY, _SHRINK, _GROW = 0.9, 0.2, 5.0
+_MOST_STEPS = 10_000
+
+RowField = Callable[[Tensor, Tensor], Tensor]
+
+
+def _error_norm(h: Tensor, slopes: list[Tensor]) -> Tensor:
+    error = sum(e * k for e, k in zip(_ERROR, slopes, strict=True) if e)
+    return (h * error).norm(dim=1, keepdim=True)
+
+
+def integrate_adaptively(
+    f: RowField, y: Tensor, start: float, end: float, tol: float, first_step: float
+) -> Tensor:
+    """Solution at `end` of ``dy/dt = f(t, y)``, to about `tol` a unit of the norm of a row.
+
+    Parameters
+    ----------
+    f : callable
+        Times (m, 1) and rows (m, k) to slopes (m, k), every row by itself.
+    y : Tensor of shape (n, k)
+        State at `start`; not changed.
+    start, end : float
+        Either may be the larger one.
+    tol : float in (0, inf)
+        Largest estimate of the error of one step, in the Euclidean norm of a row.
+    first_step : float in (0, inf)
+        Length that every row tries first.
+
+    Returns
+    -------
+    Tensor of shape (n, k)
+        Rows that cannot be solved (a slope that is not finite, or more than 10,000 steps) are
+        NaN.
+    """
+    direction = 1.0 if end >= start else -1.0
+    done, going = torch.full_like(y, float("nan")), torch.arange(len(y), device=y.device)
+    t = y.new_full((len(y), 1), start)
+    h = y.new_full((len(y), 1), direction * first_step)
+    slope = f(t, y)
+    for _ in range(_MOST_STEPS):
+        rest = end - t
+        last = h.abs() >= rest.abs()
+        h = torch.where(last, rest, h)
+        slopes = [slope]
+        for c_i, a_i in zip(_PAIR.c[1:], _PAIR.a[1:], strict=True):
+            y_i = _advance(y, h, a_i, slopes)
+            slopes.append(f(t + c_i * h, y_i))
+        error = _error_norm(h, slopes) / tol
+        # The last stage stands at the end of the step: its state is the solution there.
+        accepted = error <= 1
+        t = torch.where(accepted, t + h, t)
+        y = torch.where(accepted, y_i, y)
+        slope = torch.where(accepted, slopes[-1], slope)
+        factor = (_SAFETY * error.clamp_min(1e-10) ** (-1 / _PAIR.order)).clamp(_SHRINK, _GROW)
+        finished, lost = (accepted & last)[:, 0], ~error.isfinite()[:, 0]
+        done[going[finished]] = y[finished]
+        keep = ~(finished | lost)
+        if not keep.any():
+            break
+        going, t, y, slope, h = (v[keep] for v in (going, t, y, slope, h * factor))
+    return done

@@ -83,3 +83,14 @@ def check_choice(owner: object, name: str, value: object, choices: Any) -> None:
             f"The {name!r} parameter of {type(owner).__name__} must be one of: {legal}. "
             f"Got {value!r} instead."
         )
+
+
+def check_in_range(owner: object, name: str, value: float, low: float, high: float) -> None:
+    """Refuse a parameter of a part that is not a finite number in [low, high]."""
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not (number and low <= value <= high and value < float("inf")):
+        end = "inf)" if high == float("inf") else f"{high}]"
+        raise ValueError(
+            f"The {name!r} parameter of {type(owner).__name__} must be a number "
+            f"in the range [{low}, {end}. Got {value!r} instead."
+        )

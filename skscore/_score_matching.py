@@ -1,7 +1,12 @@
-"""Score estimators without noise (implicit, sliced) and at one noise level (denoising)."""
+"""Score estimators without noise (implicit, sliced) and at one noise level (denoising).
+
+:class:`_OneLevel` holds the public methods of all three, :class:`_WithoutNoise` those of the
+first two; they know one score, and draw rows by Markov chains in its law.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
@@ -10,7 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skscore._base import BaseScoreEstimator
+from skscore._bridge import FittedNetwork
+from skscore._chains import check_draws, check_n_samples, pick
 from skscore._documentation import shared_documentation
+from skscore._fitting import FitData
 from skscore._validation import Interval, StrOptions, check_fitted
 from skscore.losses import (
     PROJECTIONS,
@@ -19,12 +27,124 @@ from skscore.losses import (
     Loss,
     SlicedScoreMatching,
 )
+from skscore.metrics import hyvarinen_scorer
 from skscore.noise import KERNELS
 from skscore.samplers import Sampler, UnadjustedLangevin, WalkJump
 
 
+class _OneLevel(ABC):
+    """Model selection by Hyvarinen's criterion, and sampling by Markov chains."""
+
+    @abstractmethod
+    def _sampler(self) -> Sampler:
+        """The sampler of `sample`, on standardised rows."""
+
+    def score(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Hyvarinen's criterion on the rows, in the metric of `covariance_`; higher is better.
+
+        ``-(1/n) sum [ 1/2 s' M s + tr(M grad s) ]`` with ``M = covariance_`` is, up to a
+        constant of the data, minus the Fisher divergence to the law of the rows.  It is the
+        same in all units, and comparable over noise levels, networks and estimators.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+            The Gaussian fit scores about n_features / 2 on any table.
+        """
+        check_fitted(self)
+        return hyvarinen_scorer(self, X, y, sample_weight)
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: Any = None,
+        *,
+        init: ArrayLike | None = None,
+    ) -> np.ndarray:
+        """Draw rows by Markov chains, one chain a row.
+
+        Chains start at training rows, drawn at random, so that separated modes keep their
+        weights.
+
+        Parameters
+        ----------
+        n_samples : int in [1, inf), default=1
+        random_state : int, RandomState or None, default=None
+            None draws anew at every call, an integer repeats.
+        init : array-like of shape (n_starts, n_features), default=None
+            Rows to start from instead of training rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+
+        Raises
+        ------
+        SamplingDivergedError
+            Where a chain leaves the finite numbers.
+        """
+        n_samples = check_n_samples(n_samples)
+        check_fitted(self)
+        rng = np.random.RandomState(self._stream.next(random_state))
+        starts = pick(self._starts(init), n_samples, rng)
+        draws, chains = self._run_chains(self._sampler(), starts, rng, burn_in=None)
+        return check_draws(draws, starts, chains.step_size, type(self).__name__)
+
+
+class _WithoutNoise(_OneLevel):
+    """The score of the rows themselves."""
+
+    def _network_levels(self) -> dict[str, Any]:
+        return {}
+
+    def _learnt(
+        self, data: FitData, network: FittedNetwork, held: np.ndarray | None
+    ) -> dict[str, Any]:
+        return {}
+
+    def _sampler(self) -> Sampler:
+        return UnadjustedLangevin()
+
+    def score_function(self, X: ArrayLike) -> np.ndarray:
+        """``s(x) = grad_x log p(x)`` in input space.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            In one over the units of X.
+        """
+        return self._score_function(X)
+
+    def score_divergence(self, X: ArrayLike, *, metric: ArrayLike | None = None) -> np.ndarray:
+        """``tr grad_x s(x)``, exact; with a metric M, ``tr(M grad_x s(x))``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        metric : array-like of shape (n_features, n_features), default=None
+            Symmetric and positive semi-definite; None is the identity.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        return self._score_divergence(X, metric)
+
+
 @shared_documentation
-class ImplicitScoreEstimator(BaseScoreEstimator):
+class ImplicitScoreEstimator(_WithoutNoise, BaseScoreEstimator):
     """Score of a density by Hyvarinen's objective with the exact trace.
 
     Minimises ``E[ 1/2 |s|^2 + tr grad s ]`` over networks s; its minimum is the score
@@ -66,15 +186,9 @@ class ImplicitScoreEstimator(BaseScoreEstimator):
     def _loss(self) -> Loss:
         return ImplicitScoreMatching()
 
-    def _level(self) -> float:
-        return 0.0
-
-    def _sampler(self) -> Sampler:
-        return UnadjustedLangevin()
-
 
 @shared_documentation
-class SlicedScoreEstimator(BaseScoreEstimator):
+class SlicedScoreEstimator(_WithoutNoise, BaseScoreEstimator):
     """Score of a density by sliced score matching.
 
     Minimises ``E_v E[ v' (grad s) v + 1/2 |s|^2 ]`` over networks s with random directions
@@ -178,15 +292,9 @@ class SlicedScoreEstimator(BaseScoreEstimator):
     def _loss(self) -> Loss:
         return SlicedScoreMatching(self.n_projections, self.projection, self.variance_reduction)
 
-    def _level(self) -> float:
-        return 0.0
-
-    def _sampler(self) -> Sampler:
-        return UnadjustedLangevin()
-
 
 @shared_documentation
-class DenoisingScoreEstimator(BaseScoreEstimator):
+class DenoisingScoreEstimator(_OneLevel, BaseScoreEstimator):
     """Score of a noised density by denoising score matching at one noise level.
 
     Rows are noised, ``x~ = x + sigma eps``, and a network s is regressed on the score of
@@ -284,8 +392,13 @@ class DenoisingScoreEstimator(BaseScoreEstimator):
     def _loss(self) -> Loss:
         return DenoisingScoreMatching(KERNELS[self.noise](self.sigma), weighting="sigma2")
 
-    def _level(self) -> float:
-        return float(self.sigma)
+    def _network_levels(self) -> dict[str, Any]:
+        return {"sigma": float(self.sigma)}
+
+    def _learnt(
+        self, data: FitData, network: FittedNetwork, held: np.ndarray | None
+    ) -> dict[str, Any]:
+        return {"sigma_": network.spec.sigma}
 
     def _sampler(self) -> Sampler:
         return WalkJump(self.sigma_)
@@ -313,7 +426,7 @@ class DenoisingScoreEstimator(BaseScoreEstimator):
             In one over the units of X.
         """
         self._check_level(sigma)
-        return super().score_function(X)
+        return self._score_function(X)
 
     def score_divergence(
         self, X: ArrayLike, sigma: float | None = None, *, metric: ArrayLike | None = None
@@ -333,7 +446,7 @@ class DenoisingScoreEstimator(BaseScoreEstimator):
         ndarray of shape (n_samples,)
         """
         self._check_level(sigma)
-        return super().score_divergence(X, metric=metric)
+        return self._score_divergence(X, metric)
 
     def denoise(self, X: ArrayLike, sigma: float | None = None) -> np.ndarray:
         """Posterior mean of the clean row, ``E[x | x~] = x~ + sigma^2 s(x~)`` (Tweedie).
@@ -351,7 +464,4 @@ class DenoisingScoreEstimator(BaseScoreEstimator):
         ndarray of shape (n_samples, n_features)
         """
         self._check_level(sigma)
-        z, level = self._standardizer, self.sigma_
-        return self._map(
-            "denoise", X, lambda network, x: z.inverse_transform(x + level**2 * network.score(x))
-        )
+        return self._denoise(X, self.sigma_)

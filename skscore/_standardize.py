@@ -116,6 +116,11 @@ class Standardizer:
         """Rows in input units, (n, d)."""
         return self.location + self.scale * (Z @ self.inverse_matrix)
 
+    @property
+    def log_volume(self) -> float:
+        """``log |det W|``: what the log-density of z lacks to be that of x."""
+        return float(np.linalg.slogdet(self.transform_matrix)[1] - np.log(self.scale).sum())
+
     def input_score(self, scores: np.ndarray) -> np.ndarray:
         """``W' s``: scores of z turned into scores of x."""
         return (scores @ self.transform_matrix) / self.scale

@@ -37,6 +37,7 @@ __all__ = [
     "check_metric",
     "check_parameters",
     "check_rows",
+    "check_unnamed_rows",
     "check_weights",
     "column_names",
     "finite_results",
@@ -78,6 +79,14 @@ def check_rows(estimator: Any, X: ArrayLike) -> np.ndarray:
     """Validated rows for a fitted estimator."""
     check_is_fitted(estimator)
     return _validated(estimator, X, reset=False)
+
+
+def check_unnamed_rows(estimator: Any, X: ArrayLike) -> np.ndarray:
+    """Validated rows for a fitted estimator, of its number of columns but not its own columns."""
+    check_is_fitted(estimator)
+    shell = copy.copy(estimator)
+    shell.__dict__.pop("feature_names_in_", None)
+    return _validated(shell, X if issparse(X) else np.asarray(X), reset=False)
 
 
 def _validated(estimator: Any, X: ArrayLike, **options: Any) -> np.ndarray:

@@ -16,6 +16,7 @@ denoising             1/2 E |s(x~) - grad log q(x~|x)|^2: explicit against the
                       law of x~, plus a constant that no model changes
 autoencoder           1/2 E |D(x~) - x|^2: sigma^4 denoising for the score
                       s = (D(x~) - x~) / sigma^2 of Gaussian noise
+diffusion             denoising at levels drawn anew for every row, weighted
 ====================  =========================================================
 
 To add a loss, subclass :class:`Loss` here.
@@ -25,6 +26,8 @@ References
 Hyvarinen (2005). Estimation of non-normalized statistical models by score matching.
 Vincent (2011). A connection between score matching and denoising autoencoders.
 Song, Garg, Shi and Ermon (2019). Sliced score matching.
+Song, Sohl-Dickstein, Kingma, Kumar, Ermon and Poole (2021). Score-based generative
+modeling through stochastic differential equations.
 Pang, Xu, Li, Song, Ermon and Zhu (2020). Efficient learning of generative models
 via finite-difference score matching.
 """
@@ -37,9 +40,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from skscore._calculus import Field, divergence, quadratic_forms
+from skscore._calculus import Field, divergence, quadratic_forms, value_and_slope
+from skscore._canonical import AngularField, noised
 from skscore._params import Part, check_choice, check_count, check_positive
-from skscore.noise import NoiseKernel
+from skscore.noise import SCHEDULES, WEIGHTINGS, NoiseKernel, NoiseProcess, check_range
 
 Generator = torch.Generator | None
 
@@ -307,3 +311,91 @@ class DenoisingAutoencoder(Loss):
         noisy, clean = _noisy_rows(self.noise, x, self.antithetic, generator)
         values = 0.5 * (score(noisy) - clean).square().sum(1)
         return values.reshape(-1, len(x)).mean(0)
+
+
+class DiffusionScoreMatching(Loss):
+    """Denoising score matching over a continuum of levels, for the field F.
+
+    Called with ``F(y, theta)`` in place of the score (:mod:`skscore._canonical`).  A row x and
+    ``eps ~ N(0, I)`` give ``y = cos(theta) x + sin(theta) eps`` and its velocity ``v = cos(theta)
+    eps - sin(theta) x``; the value is ``1/2 w(theta) |F(y, theta) - v|^2``.  With ``sigma =
+    tan(theta)`` and ``w = lambda(sigma) cos^4 / sin^2`` this is ``lambda(sigma)`` times the
+    denoising loss of the score at level sigma (Song et al. 2021).
+
+    Parameters
+    ----------
+    process : NoiseProcess
+        Names the levels and their weights where these are None.
+    sigma_min, sigma_max : float in (0, inf), default=0.002 and 80
+        Range of levels, for rows of unit variance.
+    levels : str or None, default=None
+        A key of :data:`skscore.noise.SCHEDULES`: how levels are drawn.  The draws of a batch
+        are stratified: one in each of as many equal parts.
+    weighting : str, callable or None, default=None
+        A key of :data:`skscore.noise.WEIGHTINGS`, or ``lambda(sigma)`` as a function of a
+        tensor of levels.
+    antithetic : bool, default=True
+        Whether each row is noised by eps and by -eps and the two values averaged.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.losses import DiffusionScoreMatching
+    >>> from skscore.noise import VarianceExploding
+    >>> loss = DiffusionScoreMatching(VarianceExploding())
+    >>> point_mass = lambda y, theta: y / theta.tan()
+    >>> loss(point_mass, torch.zeros(3, 2)).max() < 1e-6
+    tensor(True)
+    """
+
+    def __init__(
+        self,
+        process: NoiseProcess,
+        sigma_min: float = 0.002,
+        sigma_max: float = 80.0,
+        levels: str | None = None,
+        weighting: str | Callable[[Tensor], Tensor] | None = None,
+        antithetic: bool = True,
+    ) -> None:
+        self.process = process
+        self.sigma_min = sigma_min
+        self.sigma_max = sigma_max
+        self.levels = levels
+        self.weighting = weighting
+        self.antithetic = antithetic
+
+    def draw_angles(self, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """An angle for every row, stratified, and the factor ``w`` of its square, both (n, 1)."""
+        check_range(self, self.sigma_min, self.sigma_max)
+        levels = self.process.levels if self.levels is None else self.levels
+        check_choice(self, "levels", levels, SCHEDULES)
+        strata = torch.randperm(len(x), generator=generator, device=x.device)
+        u = (strata + torch.rand(1, generator=generator, device=x.device)) / len(x)
+
+        def log_level(u: Tensor) -> Tensor:
+            angles = SCHEDULES[levels](u, self.process, self.sigma_min, self.sigma_max)
+            return angles.tan().log()
+
+        log_sigma, rate = value_and_slope(log_level, u.to(x.dtype)[:, None])
+        sigma = log_sigma.detach().exp()
+        weights = self._weights(sigma, rate.detach()) / (sigma.square() * (1 + sigma.square()))
+        return sigma.atan(), weights
+
+    def _weights(self, sigma: Tensor, rate: Tensor) -> Tensor:
+        weighting = self.process.weighting if self.weighting is None else self.weighting
+        if callable(weighting):
+            return weighting(sigma)
+        check_choice(self, "weighting", weighting, WEIGHTINGS)
+        return WEIGHTINGS[weighting](sigma, rate)
+
+    def __call__(self, score: AngularField, x: Tensor, *, generator: Generator = None) -> Tensor:
+        """Values of shape (n,)."""
+        theta, weights = self.draw_angles(x, generator)
+        eps = torch.empty_like(x).normal_(generator=generator)
+        y, v = noised(x, eps, theta)
+        if self.antithetic:
+            pairs = zip((y, v), noised(x, -eps, theta), strict=True)
+            y, v = (torch.cat(pair) for pair in pairs)
+            theta = theta.repeat(2, 1)
+        values = 0.5 * (score(y, theta) - v).square().sum(1)
+        return weights[:, 0] * values.reshape(-1, len(x)).mean(0)

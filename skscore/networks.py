@@ -2,9 +2,11 @@ r"""Networks: the functions that are fitted.
 
 A *body* maps (n, d_in) to (n, d_out), every row by itself.  Bodies are plain
 ``torch.nn.Module`` classes built by ``factory(in_features, out_features,
-hidden_layer_sizes, activation)`` and named in :data:`NETWORKS`; to add one,
-write the class and name it there.  Any importable factory of that signature is
-accepted by the estimators as well.
+hidden_layer_sizes, activation, context_features)`` and named in :data:`NETWORKS`; to add
+one, write the class and name it there.  Any importable factory of that signature is
+accepted by the estimators as well (those of one noise level do not pass
+`context_features`).  With `context_features` a body is called with a second argument, the
+features (n, context_features) or (1, context_features) of the noise level.
 
 A *score network* wraps a body so that the untrained model (zero last layer) is
 already the score of a standard normal law, noised to level sigma, and the body
@@ -17,22 +19,29 @@ coordinate ``y = cos(theta) x``.  Without noise (sigma = 0) ``k`` is one.  In th
 conservative form F is the gradient of a scalar body, and s minus the gradient
 of an energy.
 
+A *diffusion network* is F(y, theta) itself, for all levels (:mod:`skscore._canonical`);
+``at(sigma)`` is its score at one of them.
+
 References
 ----------
 Karras, Aittala, Aila and Laine (2022). Elucidating the design space of
 diffusion-based generative models.
 Gorishniy, Rubachev, Khrulkov and Babenko (2021). Revisiting deep learning
 models for tabular data (the residual network).
+Perez, Strub, de Vries, Dumoulin and Courville (2018). FiLM: visual reasoning with a
+general conditioning layer (gains and shifts from a context).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
-from skscore._calculus import gradient
+from skscore._calculus import divergence, gradient, value_and_slope
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
@@ -47,9 +56,39 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 SMOOTH_ACTIVATIONS = tuple(name for name in ACTIVATIONS if name not in ("elu", "relu"))
 """Those with a continuous second derivative, which a gradient field needs."""
 
+_BASE_FREQUENCY = (
+    0.25  # the slowest feature turns once over 25 e-folds of sigma, the fastest over 3
+)
+
+
+class _Modulated(nn.Module):
+    """An affine map, and gains and shifts of its outputs that a context sets."""
+
+    def __init__(self, in_features: int, out_features: int, context_features: int) -> None:
+        super().__init__()
+        self.affine = nn.Linear(in_features, out_features)
+        self.gain = self.shift = None
+        if context_features:
+            self.gain = nn.Linear(context_features, out_features)
+            self.shift = nn.Linear(context_features, out_features)
+            nn.init.ones_(self.gain.bias)
+            nn.init.zeros_(self.shift.bias)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """``gain(context) * affine(x) + shift(context)``."""
+        return self.with_gain(x, context)[0]
+
+    def with_gain(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The outputs, and the gains by which the map's weights were multiplied."""
+        x = self.affine(x)
+        if self.gain is None:
+            return x, None
+        gain = self.gain(context)
+        return torch.addcmul(self.shift(context), gain, x), gain
+
 
 class MLP(nn.Module):
-    """Linear maps with an activation between them; the last one starts at zero.
+    """Affine maps with an activation between them; the last one starts at zero.
 
     Parameters
     ----------
@@ -58,6 +97,8 @@ class MLP(nn.Module):
         Width of each hidden layer.
     activation : str, default="tanh"
         A key of :data:`ACTIVATIONS`.
+    context_features : int in [0, inf), default=0
+        Features of a context, which sets gains and shifts of the hidden units.
 
     Examples
     --------
@@ -73,17 +114,52 @@ class MLP(nn.Module):
         out_features: int,
         hidden_layer_sizes: Sequence[int],
         activation: str = "tanh",
+        context_features: int = 0,
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for width in hidden_layer_sizes:
-            layers += [nn.Linear(in_features, width), ACTIVATIONS[activation]()]
-            in_features = width
-        self.layers = nn.Sequential(*layers, _zero(nn.Linear(in_features, out_features)))
+        widths = [in_features, *hidden_layer_sizes]
+        self.hidden = nn.ModuleList(_Modulated(*w, context_features) for w in pairwise(widths))
+        self.activation = ACTIVATIONS[activation]()
+        self.exit = _zero(nn.Linear(widths[-1], out_features))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """(n, in_features) to (n, out_features)."""
-        return self.layers(x)
+        for layer in self.hidden:
+            x = self.activation(layer(x, context))
+        return self.exit(x)
+
+    def divergence(
+        self, x: Tensor, directions: Tensor, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The outputs, and ``sum_k v_k' J v_k`` for directions (m, d).
+
+        With two hidden layers of slopes d1 and d2, ``J = W3 D2 W2 D1 W1``, and the sum is
+        ``d2' (W2 o (W1 V'V W3)') d1``: about one more layer, whatever d is.
+        """
+        if len(self.hidden) != 2:
+            return divergence(lambda x: self(x, context), x, directions)
+        slopes = []
+        for layer in self.hidden:
+            x, gain = layer.with_gain(x, context)
+            x, slope = value_and_slope(self.activation, x)
+            slopes.append(slope if gain is None else gain * slope)
+        first, second = (layer.affine.weight for layer in self.hidden)
+        ends = (self.exit.weight.mT @ directions.mT) @ (directions @ first.mT)
+        return self.exit(x), ((slopes[0] @ (second * ends).mT) * slopes[1]).sum(1)
+
+
+class _Block(nn.Module):
+    """``A act(B norm(x))``, the gains and shifts of a context on the units inside."""
+
+    def __init__(self, trunk: int, width: int, activation: str, context_features: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(trunk)
+        self.inner = _Modulated(trunk, width, context_features)
+        self.activation = ACTIVATIONS[activation]()
+        self.outer = nn.Linear(width, trunk)
+
+    def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
+        return self.outer(self.activation(self.inner(self.norm(x), context)))
 
 
 class ResNet(nn.Module):
@@ -94,7 +170,7 @@ class ResNet(nn.Module):
 
     Parameters
     ----------
-    in_features, out_features, hidden_layer_sizes, activation
+    in_features, out_features, hidden_layer_sizes, activation, context_features
         As for :class:`MLP`; one residual block per hidden layer size.
 
     Examples
@@ -111,6 +187,7 @@ class ResNet(nn.Module):
         out_features: int,
         hidden_layer_sizes: Sequence[int],
         activation: str = "tanh",
+        context_features: int = 0,
     ) -> None:
         super().__init__()
         trunk = hidden_layer_sizes[0]
@@ -121,13 +198,7 @@ class ResNet(nn.Module):
             )
         self.entrance = nn.Linear(in_features, trunk)
         self.blocks = nn.ModuleList(
-            nn.Sequential(
-                nn.LayerNorm(trunk),
-                nn.Linear(trunk, width),
-                ACTIVATIONS[activation](),
-                nn.Linear(width, trunk),
-            )
-            for width in hidden_layer_sizes
+            _Block(trunk, width, activation, context_features) for width in hidden_layer_sizes
         )
         self.exit = nn.Sequential(
             nn.LayerNorm(trunk),
@@ -135,11 +206,11 @@ class ResNet(nn.Module):
             _zero(nn.Linear(trunk, out_features)),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """(n, in_features) to (n, out_features)."""
         x = self.entrance(x)
         for block in self.blocks:
-            x = x + block(x)
+            x = x + block(x, context)
         return self.exit(x)
 
 
@@ -151,6 +222,15 @@ def _zero(layer: nn.Linear) -> nn.Linear:
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def _divergence_of(
+    body: nn.Module, x: Tensor, directions: Tensor, *context: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Outputs and ``sum_k v_k' J v_k``, by the body's own formula where it has one."""
+    if hasattr(body, "divergence"):
+        return body.divergence(x, directions, *context)
+    return divergence(lambda x: body(x, *context), x, directions)
 
 
 class _Preconditioned(nn.Module):
@@ -193,6 +273,13 @@ class ScoreNetwork(_Preconditioned):
         y = self.inner * x
         return -self.inner * y - self.gain * self.body(y)
 
+    def divergence(self, x: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores and ``sum_k v_k' J v_k`` for directions (m, d)."""
+        y = self.inner * x
+        F, forms = _divergence_of(self.body, y, directions)
+        squares = self.inner**2 * directions.square().sum()
+        return -self.inner * y - self.gain * F, -squares - self.inner * self.gain * forms
+
 
 class EnergyNetwork(_Preconditioned):
     """A gradient field: the body has one output, and the score is minus its energy's gradient.
@@ -213,3 +300,127 @@ class EnergyNetwork(_Preconditioned):
     def forward(self, x: Tensor) -> Tensor:
         """Score of every row, (n, d) to (n, d)."""
         return -gradient(self.energy, x)
+
+    def divergence(self, x: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores and ``sum_k v_k' J v_k`` for directions (m, d)."""
+        return divergence(self, x, directions)
+
+
+class LevelFeatures(nn.Module):
+    """Sines and cosines of ``1/2 log(sin(theta)^2 + sigma_min^2)``, smooth at both ends.
+
+    Even in the logarithm of small levels down to `sigma_min`, and flat towards theta = pi/2,
+    where F depends on theta through ``cos(theta)^2`` only: there ``log tan(theta)`` would
+    make the solvers of the flow take many small steps for nothing.
+
+    Parameters
+    ----------
+    sigma_min : float in (0, inf)
+    """
+
+    n_features = 16
+
+    def __init__(self, sigma_min: float) -> None:
+        super().__init__()
+        self.floor = sigma_min**2
+        frequencies = _BASE_FREQUENCY * torch.arange(1, self.n_features // 2 + 1)
+        self.register_buffer("frequencies", frequencies, persistent=False)
+
+    def forward(self, theta: Tensor) -> Tensor:
+        """Angles (n, 1) to features (n, n_features)."""
+        phase = 0.5 * (theta.sin().square() + self.floor).log() * self.frequencies
+        return torch.cat([phase.sin(), phase.cos()], dim=1)
+
+
+class _AllLevels(nn.Module):
+    """What the diffusion networks share: the body, the features, the view at a level."""
+
+    def __init__(self, body: nn.Module, sigma_min: float) -> None:
+        super().__init__()
+        self.body = body
+        self.features = LevelFeatures(sigma_min)
+
+    def at(self, sigma: float) -> ScoreAtLevel:
+        """The score at one level, a field of one argument."""
+        return ScoreAtLevel(self, sigma)
+
+
+class DiffusionNetwork(_AllLevels):
+    """``F(y, theta)`` for all levels, a free vector field.
+
+    Parameters
+    ----------
+    body : torch.nn.Module
+        (n, d) and a context of ``LevelFeatures.n_features`` to (n, d).
+    sigma_min : float in (0, inf)
+        Least level that it is trained on; below it stays what it is there.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.networks import MLP, DiffusionNetwork
+    >>> body = MLP(1, 1, (8,), context_features=16)
+    >>> untrained = DiffusionNetwork(body, 0.002).at(1.0)
+    >>> untrained(torch.tensor([[2.0]])).detach().round(decimals=4)
+    tensor([[-1.]])
+    """
+
+    def forward(self, y: Tensor, theta: Tensor) -> Tensor:
+        """F, rows (n, d) and angles (n, 1) or (1, 1) to (n, d)."""
+        return self.body(y, self.features(theta))
+
+    def divergence(self, y: Tensor, theta: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """F and ``sum_k v_k' (dF/dy) v_k`` for directions (m, d)."""
+        return _divergence_of(self.body, y, directions, self.features(theta))
+
+
+class ConservativeDiffusionNetwork(_AllLevels):
+    """``F = grad_y phi(y, theta)`` of a scalar body: at every level a gradient field."""
+
+    def potential(self, y: Tensor, theta: Tensor) -> Tensor:
+        """``phi``, (n,)."""
+        return self.body(y, self.features(theta))[:, 0]
+
+    def forward(self, y: Tensor, theta: Tensor) -> Tensor:
+        """F, rows (n, d) and angles (n, 1) or (1, 1) to (n, d)."""
+        return gradient(lambda y: self.potential(y, theta), y)
+
+    def divergence(self, y: Tensor, theta: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """F and ``sum_k v_k' (dF/dy) v_k`` for directions (m, d)."""
+        return divergence(lambda y: self(y, theta), y, directions)
+
+
+class ScoreAtLevel(nn.Module):
+    """A diffusion network seen at one level: ``s(x) = -cos(theta) (y + cot(theta) F(y))``.
+
+    Parameters
+    ----------
+    network : DiffusionNetwork or ConservativeDiffusionNetwork
+    sigma : float in (0, inf)
+    """
+
+    def __init__(self, network: nn.Module, sigma: float) -> None:
+        super().__init__()
+        self.network = network
+        self.theta = math.atan(sigma)
+
+    def _angle(self, x: Tensor) -> Tensor:
+        return x.new_full((1, 1), self.theta)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Score of every row at the level, (n, d) to (n, d)."""
+        y = math.cos(self.theta) * x
+        return -math.cos(self.theta) * (y + self.network(y, self._angle(x)) / math.tan(self.theta))
+
+    def divergence(self, x: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores and ``sum_k v_k' J v_k`` for directions (m, d)."""
+        cos, tan = math.cos(self.theta), math.tan(self.theta)
+        y = cos * x
+        F, forms = self.network.divergence(y, self._angle(x), directions)
+        return -cos * (y + F / tan), -(cos**2) * (directions.square().sum() + forms / tan)
+
+    def energy(self, x: Tensor) -> Tensor:
+        """``E(x)`` of a conservative network, with ``-grad E = s``, (n, d) to (n,)."""
+        y = math.cos(self.theta) * x
+        potential = self.network.potential(y, self._angle(x))
+        return 0.5 * y.square().sum(1) + potential / math.tan(self.theta)

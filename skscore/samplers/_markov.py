@@ -1,8 +1,8 @@
-r"""Samplers: Markov chains that draw rows from a score.
+r"""Markov chains at one noise level, which draw rows from a score.
 
 A sampler is one ``step``; the loop over steps, chains, burn-in and thinning is
 :func:`run_chains`.  All chains move in one batch and never see each other.
-To add a sampler, write its class and name it in :data:`SAMPLERS`.
+To add one, write its class and name it in ``samplers/__init__.py``.
 
 Unadjusted Langevin, with step size h and ``z ~ N(0, I)``:
 
@@ -161,10 +161,6 @@ class WalkJump(Sampler):
     def finish(self, score: Field, x: Tensor) -> Tensor:
         """Jump to the posterior mean of the clean row, (n, d) to (n, d)."""
         return x + self.sigma**2 * score(x)
-
-
-SAMPLERS: dict[str, type[Sampler]] = {"langevin": UnadjustedLangevin, "walk_jump": WalkJump}
-"""Samplers by name."""
 
 
 @dataclass(frozen=True)
