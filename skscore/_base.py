@@ -36,6 +36,7 @@ from skscore._fitting import (
     check_constructor,
     check_first_chunk,
     first_data,
+    hidden_widths,
     next_data,
     split_rows,
     train,
@@ -89,6 +90,8 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         "random_state": ["random_state"],
         "device": [str],
     }
+
+    _least_batch = 128  # rows of the smallest "auto" batch
 
     def __init__(
         self,
@@ -183,12 +186,12 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         previous = self._previous() if self.warm_start else None
         if previous is None:
             self._forget()
-        widths = check_constructor(self)
+        check_constructor(self)
         data, described = first_data(self, X, sample_weight)
         rows = np.arange(len(data.X)), None
         if self.early_stopping:
             rows = split_rows(len(data.X), self.validation_fraction, data.rng)
-        network, record = self._train(data, widths, rows, self.max_iter, previous)
+        network, record = self._train(data, rows, self.max_iter, previous)
         starts = resample(data.X, data.weights, MAX_STARTS, data.rng)
         learnt = self._learnt(data, network, rows[1])
         self._set_fitted(data, network, record, starts, data.total_weight, described | learnt)
@@ -217,7 +220,8 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         -------
         self
         """
-        previous, widths = self._previous(), check_constructor(self)
+        previous = self._previous()
+        check_constructor(self)
         if previous is None:
             data, described = first_data(self, X, sample_weight)
             check_first_chunk(self, data.X)
@@ -232,7 +236,7 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         if self.store_starts and len(starts) > len(data.X):
             data = FitData(starts, None, data.standardizer, data.rng)
         rows = np.arange(len(data.X)), None
-        network, record = self._train(data, widths, rows, 1, previous)
+        network, record = self._train(data, rows, 1, previous)
         if previous is not None:
             record.loss_curve[:0] = self.loss_curve_
         learnt = self._learnt(data, network, None)
@@ -242,7 +246,6 @@ class BaseScoreEstimator(BaseEstimator, ABC):
     def _train(
         self,
         data: FitData,
-        widths: tuple[int, ...],
         rows: tuple[np.ndarray, np.ndarray | None],
         n_rounds: int,
         previous: FittedNetwork | None,
@@ -251,7 +254,7 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         spec = NetworkSpec(
             self.network,
             data.X.shape[1],
-            widths,
+            hidden_widths(self, data.X.shape[1]),
             self.activation,
             self.conservative,
             **self._network_levels(),
@@ -403,12 +406,17 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         return references - energies
 
     def _run_chains(
-        self, sampler: Sampler, starts: np.ndarray, rng: np.random.RandomState, **steps: int | None
+        self,
+        sampler: Sampler,
+        starts: np.ndarray,
+        rng: np.random.RandomState,
+        sigma: float | None = None,
+        **steps: int | None,
     ) -> tuple[np.ndarray, Chains]:
         """Draws in input space of chains in standardised coordinates, from rows in input space."""
         z = self._standardizer
         starts = z.jitter(z.transform(starts), rng)
-        chains = self._open().run_chains(sampler, starts, int(rng.randint(2**31 - 1)), **steps)
+        chains = self._open(sigma).run_chains(sampler, starts, int(rng.randint(2**31 - 1)), **steps)
         return z.inverse_transform(array(chains.draws)), chains
 
     def _starts(self, init: ArrayLike | None) -> np.ndarray:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from skscore import _gaussian, likelihood
 from skscore._calculus import quadratic_forms
-from skscore._canonical import field_of_score
+from skscore._canonical import field_of_score, flow
 from skscore._training import Plan, Record, train
 from skscore.losses import Loss
 from skscore.networks import (
@@ -256,9 +256,7 @@ class FlowEvaluator(_Opened):
 
     def flow(self, rows: np.ndarray, start: float, end: float, tol: float) -> np.ndarray:
         """Rows carried along the probability flow between two angles, (n, d)."""
-        return self._apply(
-            lambda x: likelihood.flow(self._network, x, start, end, self._sigma_min, tol), rows
-        )
+        return self._apply(lambda x: flow(self._network, x, start, end, tol), rows)
 
     def log_density(self, rows: np.ndarray, tol: float, probes: np.ndarray | None) -> np.ndarray:
         """Log-densities (n, m), one for each of the probes (m, d); exact (n, 1) without."""
@@ -322,22 +320,17 @@ def run_callable_chains(
 
 def run_callable_reverse(
     sampler: ReverseSampler,
-    score: Callable[[np.ndarray, float], np.ndarray],
+    score: Callable[[np.ndarray, np.ndarray], np.ndarray],
     shape: tuple[int, int],
     angles: list[float],
     sigma_range: tuple[float, float],
     seed: int,
 ) -> Path:
-    """Draws by a score ``s(x, sigma)`` that takes and gives arrays, one level for all rows."""
+    """Draws by a score ``s(x, sigma)`` that takes and gives arrays, a level for each row."""
     cpu = torch.device("cpu")
 
     def level_score(x: Tensor, sigma: Tensor) -> Tensor:
-        levels, group = sigma.expand(len(x), 1).unique(return_inverse=True)
-        scores = torch.empty_like(x)
-        for k, level in enumerate(levels.tolist()):
-            rows = group[:, 0] == k
-            scores[rows] = tensor(score(array(x[rows]), level), cpu)
-        return scores
+        return tensor(score(array(x), array(sigma.expand(len(x), 1))), cpu)
 
     with _workshop(1):
         source = generator(seed)

@@ -29,6 +29,10 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from skscore._integrate import integrate_adaptively
+
+_FINEST, _FIRST_STEP = 0.005, 0.5  # of the flow: the scale c of angles, and a step in w
+
 AngularField = Callable[[Tensor, Tensor], Tensor]
 """``F(y, theta)``: rows (n, d) and angles (n, 1) or (1, 1) to (n, d)."""
 
@@ -80,3 +84,17 @@ def field_of_score(
         return field_from_score(level_score(y / cos, theta.tan()) / cos, y, theta)
 
     return field
+
+
+def flow(field: AngularField, y: Tensor, start: float, end: float, tol: float) -> Tensor:
+    """Rows (n, d) carried along ``dy/dtheta = F`` between two angles, to `tol` a step.
+
+    Solved in w with ``theta = c sinh(w)``, which is even in log theta down to c: on the way down
+    a step in theta itself overlooks what F does at the smallest levels, or is tried in vain.
+    """
+
+    def slope(w: Tensor, y: Tensor) -> Tensor:
+        return field(y, _FINEST * w.sinh()) * (_FINEST * w.cosh())
+
+    ends = (math.asinh(angle / _FINEST) for angle in (start, end))
+    return integrate_adaptively(slope, y, *ends, tol, _FIRST_STEP)

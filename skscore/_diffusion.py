@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skscore._base import BaseScoreEstimator
-from skscore._bridge import Evaluator, FittedNetwork, apply_in_chunks, array
+from skscore._bridge import FittedNetwork, apply_in_chunks, array
 from skscore._chains import check_n_samples
 from skscore._documentation import shared_documentation
-from skscore._fitting import FitData
-from skscore._standardize import Standardizer
+from skscore._fitting import FitData, level_criterion
 from skscore._validation import (
     Interval,
     StrOptions,
@@ -33,9 +32,9 @@ from skscore.noise import (
     check_range,
     solver_angles,
 )
-from skscore.samplers import REVERSE_SAMPLERS, ReverseSampler
+from skscore.samplers import ReverseSampler, reverse_sampler
 
-DEFAULT_METHOD = "dpm_solver"
+DEFAULT_METHOD = "heun"
 _CURVE_LEVELS = 40
 _CURVE_ROWS = 1000
 _FLOW_CHUNK = 4096
@@ -57,8 +56,10 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
     process : {"ve", "vp", "subvp", "cosine", "edm", "flow"} or NoiseProcess, default="ve"
         Names how levels are drawn and weighted in training, and the grid of the solver,
         where these three are "auto"; see :mod:`skscore.noise`.
-    sigma_min, sigma_max : float in (0, inf), default=0.002 and 80
-        Range of noise levels, standard deviations in standardised coordinates.
+    sigma_min : float in (0, inf), default=0.002
+        Least noise level, a standard deviation in standardised coordinates.
+    sigma_max : float in (sigma_min, inf), default=80.0
+        Largest noise level.
     levels : "auto" or str, default="auto"
         How levels are drawn in training, a key of :data:`skscore.noise.SCHEDULES`.
     weighting : "auto", str or callable, default="auto"
@@ -118,6 +119,10 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
     """
 
     _parameter_constraints = BaseScoreEstimator._parameter_constraints | {
+        "hidden_layer_sizes": [
+            StrOptions({"auto"}),
+            *BaseScoreEstimator._parameter_constraints["hidden_layer_sizes"],
+        ],
         "process": [StrOptions(set(PROCESSES)), NoiseProcess],
         "sigma_min": [Interval(Real, 0, None, closed="neither")],
         "sigma_max": [Interval(Real, 0, None, closed="neither")],
@@ -142,17 +147,17 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         n_probes: int = 16,
         density_tol: float = 5e-4,
         network: str | Callable[..., Any] = "mlp",
-        hidden_layer_sizes: Any = (192, 192),
+        hidden_layer_sizes: Any = "auto",
         activation: str = "silu",
         conservative: bool = False,
         standardize: str | None = "whiten",
         dequantize: bool = False,
-        learning_rate_init: float = 0.004,
+        learning_rate_init: float = 0.003,
         batch_size: int | str = "auto",
         max_iter: int = 500,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
+        n_iter_no_change: int = 20,
         tol: float = 1e-4,
         warm_start: bool = False,
         store_starts: bool = True,
@@ -190,6 +195,8 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         self.n_probes = n_probes
         self.density_tol = density_tol
 
+    _least_batch = 256
+
     # -- fitting ---------------------------------------------------------------------------
 
     def _process(self) -> NoiseProcess:
@@ -222,7 +229,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         weights = None if data.weights is None else data.weights[index]
         rows = data.standardizer.jitter(data.standardizer.transform(data.X[index]), data.rng)
         sigmas = self._curve_levels()
-        criterion = _criterion(network, data.standardizer, self.device, rows, sigmas)
+        criterion = level_criterion(network, data.standardizer, self.device, rows, sigmas)
         best = np.argmax(np.average(criterion, axis=1, weights=weights))
         seed = int(data.rng.randint(2**31 - 1))
         return {"sigma_": float(sigmas[best]), "_probe_seed": seed}
@@ -324,7 +331,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         weights = np.ones(len(X)) if weights is None else weights
         sigmas = np.geomspace(*self._network.spec.sigma_range, _CURVE_LEVELS)
         rows = self._standardizer.transform(X)
-        values = _criterion(self._network, self._standardizer, self.device, rows, sigmas)
+        values = level_criterion(self._network, self._standardizer, self.device, rows, sigmas)
         values = finite_results(values, f"sigma_curve of {type(self).__name__}")
         share = weights / weights.sum()
         scores = values @ share
@@ -334,7 +341,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
     # -- densities ---------------------------------------------------------------------------
 
     def score_samples(
-        self, X: ArrayLike, *, return_error: bool = False
+        self, X: ArrayLike, *, return_std_error: bool = False
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Log-density of each row under the probability flow, normalised.
 
@@ -346,7 +353,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-        return_error : bool, default=False
+        return_std_error : bool, default=False
             Whether to return the standard error of ``divergence="probes"``; zero where the
             divergence is exact.
 
@@ -355,7 +362,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         log_density : ndarray of shape (n_samples,)
             In nats, of rows in the units of X.
         error : ndarray of shape (n_samples,)
-            Only with `return_error`.
+            Only with `return_std_error`.
         """
         check_fitted(self)
         probes = self._probes()
@@ -368,7 +375,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
             _FLOW_CHUNK,
         )
         log_density = values.mean(axis=1) + self._standardizer.log_volume
-        if not return_error:
+        if not return_std_error:
             return log_density
         m = values.shape[1]
         error = values.std(axis=1, ddof=1) / math.sqrt(m) if m > 1 else np.zeros(len(values))
@@ -450,7 +457,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         n_samples : int in [1, inf), default=1
         random_state : int, RandomState or None, default=None
             None draws anew at every call, an integer repeats.
-        method : str or ReverseSampler, default="dpm_solver"
+        method : str or ReverseSampler, default="heun"
             A key of :data:`skscore.samplers.REVERSE_SAMPLERS`, or one of its members with
             parameters of its own.
         n_steps : int in [1, inf) or None, default=None
@@ -469,7 +476,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         """
         n_samples = check_n_samples(n_samples)
         check_fitted(self)
-        sampler = reverse_sampler(method, type(self).__name__)
+        sampler = reverse_sampler(method)
         n_steps = sampler.n_steps if n_steps is None else check_n_samples(n_steps, "n_steps")
         rng = np.random.RandomState(self._stream.next(random_state))
         angles = self._angles(sampler, n_steps)
@@ -497,34 +504,3 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         """Standardised rows carried along the probability flow between two angles."""
         flow = self._network.open_flow(self.device)
         return apply_in_chunks(lambda z: flow.flow(z, start, end, tol), X, _FLOW_CHUNK)
-
-
-def reverse_sampler(method: str | ReverseSampler, owner: str) -> ReverseSampler:
-    """A sampler over all levels by its name, or itself."""
-    if isinstance(method, ReverseSampler):
-        return method
-    if method not in REVERSE_SAMPLERS:
-        legal = ", ".join(repr(name) for name in REVERSE_SAMPLERS)
-        raise ValueError(
-            f"The method of sample of {owner} must be a ReverseSampler or one of: {legal}. "
-            f"Got {method!r} instead."
-        )
-    return REVERSE_SAMPLERS[method]()
-
-
-def _criterion(
-    network: FittedNetwork,
-    standardizer: Standardizer,
-    device: str,
-    rows: np.ndarray,
-    sigmas: np.ndarray,
-) -> np.ndarray:
-    """Hyvarinen's criterion (n_levels, n) of standardised rows, in the covariance's metric."""
-    v = standardizer.directions(standardizer.covariance)
-
-    def values(net: Evaluator, x: np.ndarray) -> np.ndarray:
-        scores, trace = net.score_and_divergence(x, v)
-        return -(0.5 * ((scores @ v.T) ** 2).sum(axis=1) + trace)
-
-    levels = (network.open(device, float(sigma)) for sigma in sigmas)
-    return np.stack([apply_in_chunks(lambda x, net=net: values(net, x), rows) for net in levels])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+
 _SHARED = {
     "parameters": """network : {"mlp", "resnet"} or importable factory, default="mlp"
         See :mod:`skscore.networks`.
     hidden_layer_sizes : tuple of int in [1, inf), default=(128, 128, 128)
-        Width of each hidden layer, or of each residual block.
+        Width of each hidden layer, or of each residual block.  "auto", where it is the default,
+        is (128, 128, 128) for up to five columns and (192, 192) for more.
     activation : str, default="tanh"
         A key of :data:`skscore.networks.ACTIVATIONS`.
     conservative : bool, default=False
@@ -20,8 +24,8 @@ _SHARED = {
     learning_rate_init : float in (0, inf), default=0.004
         Of AdamW.
     batch_size : "auto" or int in [1, inf), default="auto"
-        "auto" is 128 rows, up to 1024 for tables of a million rows.  A number is at most
-        that of the training rows.
+        "auto" is 128 rows (256 for :class:`DiffusionScoreEstimator`), up to 1024 for tables of a
+        million rows.  A number is at most that of the training rows.
     max_iter : int in [1, inf), default=500
         Most rounds.  A round is one pass over the rows, but at least 50 and at most 1000
         optimiser steps.
@@ -36,7 +40,8 @@ _SHARED = {
     warm_start : bool, default=False
         Whether `fit` goes on from the network of the fit before.
     store_starts : bool, default=True
-        Whether up to 10,000 training rows are kept, for `sample` to start from.
+        Whether up to 10,000 training rows are kept, for `partial_fit` and for chains to start
+        from.
     verbose : bool or int, default=False
         Whether each round prints a line.
     random_state : int, RandomState or None, default=None
@@ -61,14 +66,25 @@ _SHARED = {
     n_skipped_steps_ : int
         Steps without effect, because their gradient was not finite.
     chain_starts_ : ndarray of shape (n_starts, n_features)
-        Training rows (at most 10,000) that `sample` starts from.
+        Training rows (at most 10,000) that chains start from.
     network_ : torch.nn.Module
         The trained score network, on standardised rows.""",
 }
 
 
 def shared_documentation(cls: type) -> type:
-    """Fill the parameters and attributes that all trained estimators have into a docstring."""
+    """Fill the parameters and attributes that all trained estimators have into a docstring.
+
+    The defaults are those of the class's own constructor.
+    """
+    defaults = inspect.signature(cls).parameters
+
+    def with_default(match: re.Match[str]) -> str:
+        default = defaults[match["name"]].default
+        shown = f'"{default}"' if isinstance(default, str) else repr(default)
+        return f"{match['name']} : {match['kind']}, default={shown}"
+
     for name, text in _SHARED.items():
+        text = re.sub(r"\b(?P<name>\w+) : (?P<kind>.+), default=.+", with_default, text)
         cls.__doc__ = (cls.__doc__ or "").replace(f"<{name}>", text)
     return cls

@@ -14,7 +14,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
-from skscore._bridge import FittedNetwork, NetworkSpec, RowSource, resolve_device, train_network
+from skscore._bridge import (
+    Evaluator,
+    FittedNetwork,
+    NetworkSpec,
+    RowSource,
+    apply_in_chunks,
+    resolve_device,
+    train_network,
+)
 from skscore._standardize import Standardizer
 from skscore._training import Plan, Record
 from skscore._validation import (
@@ -28,11 +36,14 @@ from skscore._validation import (
 )
 from skscore.exceptions import ConvergenceWarning, TrainingDivergedError
 from skscore.losses import Loss
+from skscore.metrics import hyvarinen_score_samples
 from skscore.networks import SMOOTH_ACTIVATIONS
 
 _MIN_CHUNK = 10
 _SPREAD = 0.03  # deviations by which rows are spread under a loss that rewards spikes on them
 _MAX_HELD = 50_000
+# Three layers learn more; two have a trace whose cost does not grow with the columns.
+_FEW_COLUMNS, _MANY_COLUMNS = (5, (128, 128, 128)), (192, 192)
 
 
 @dataclass(frozen=True)
@@ -50,12 +61,12 @@ class FitData:
         return float(len(self.X) if self.weights is None else self.weights.sum())
 
 
-def check_constructor(estimator: BaseEstimator) -> tuple[int, ...]:
-    """Hold the parameters to what is allowed; returns the widths of the network."""
+def check_constructor(estimator: BaseEstimator) -> None:
+    """Hold the parameters to what is allowed."""
     check_parameters(estimator)
     resolve_device(estimator.device)
     name = type(estimator).__name__
-    widths = tuple(np.atleast_1d(estimator.hidden_layer_sizes).tolist())
+    widths = hidden_widths(estimator)
     if not widths or not all(isinstance(w, int) and w >= 1 for w in widths):
         raise ValueError(
             f"The 'hidden_layer_sizes' parameter of {name} must hold at least one int, each in "
@@ -73,7 +84,14 @@ def check_constructor(estimator: BaseEstimator) -> tuple[int, ...]:
             "imported by its name, so that the estimator can be pickled. Got "
             f"{estimator.network!r} instead: define it at the top level of a module."
         )
-    return widths
+
+
+def hidden_widths(estimator: BaseEstimator, n_features: int = 1) -> tuple[int, ...]:
+    """Widths of the network; those of "auto" depend on the number of columns."""
+    sizes = estimator.hidden_layer_sizes
+    if isinstance(sizes, str):
+        return _FEW_COLUMNS[1] if n_features <= _FEW_COLUMNS[0] else _MANY_COLUMNS
+    return tuple(np.atleast_1d(sizes).tolist())
 
 
 def first_data(
@@ -195,7 +213,8 @@ def train(
             "Fit a clone, or set warm_start=False."
         )
     seeds = [int(seed) for seed in data.rng.randint(2**31 - 1, size=3)]
-    size, auto = estimator.batch_size, min(max(128, len(training) // 1000), 1024)
+    least = estimator._least_batch
+    size, auto = estimator.batch_size, min(max(least, len(training) // 1000), 1024)
     plan = Plan(
         n_rounds=n_rounds,
         batch_size=auto if size == "auto" else min(size, len(training)),
@@ -255,3 +274,21 @@ def _report(estimator: BaseEstimator, record: Record, *, validated: bool) -> Non
     else:
         return
     warnings.warn(message, ConvergenceWarning, stacklevel=5)
+
+
+def level_criterion(
+    network: FittedNetwork,
+    standardizer: Standardizer,
+    device: str,
+    rows: np.ndarray,
+    sigmas: np.ndarray,
+) -> np.ndarray:
+    """Hyvarinen's criterion (n_levels, n) of standardised rows, in the covariance's metric."""
+    v = standardizer.directions(standardizer.covariance)
+
+    def values(net: Evaluator, x: np.ndarray) -> np.ndarray:
+        scores, trace = net.score_and_divergence(x, v)
+        return hyvarinen_score_samples(scores @ v.T, trace)
+
+    levels = (network.open(device, float(sigma)) for sigma in sigmas)
+    return np.stack([apply_in_chunks(lambda x, net=net: values(net, x), rows) for net in levels])

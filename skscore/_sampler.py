@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
@@ -11,8 +12,9 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 
 from skscore._base import BaseScoreEstimator
-from skscore._bridge import array, run_callable_chains
+from skscore._bridge import array, run_callable_chains, run_callable_reverse
 from skscore._chains import SamplingStream, check_draws, check_n_samples, pick
+from skscore._diffusion import DEFAULT_METHOD, DiffusionScoreEstimator
 from skscore._validation import (
     FrozenEstimator,
     HasMethods,
@@ -21,11 +23,13 @@ from skscore._validation import (
     available_if,
     check_parameters,
     check_rows,
+    finite_results,
     first_rows,
     integer_seeds,
 )
 from skscore.exceptions import NotFittedError
-from skscore.samplers import SAMPLERS, Chains, Sampler
+from skscore.noise import VarianceExploding, solver_angles
+from skscore.samplers import REVERSE_SAMPLERS, SAMPLERS, Chains, ReverseSampler, Sampler
 
 _OWN_STARTS = 1000
 
@@ -39,25 +43,33 @@ def _part_has(name: str) -> Callable[[ScoreBasedSampler], bool]:
 
 
 class ScoreBasedSampler(BaseEstimator):
-    """Draws rows by Markov chains from the score of an estimator, or from a callable score.
+    """Draws rows from the score of an estimator, or from a callable score, by any method.
 
-    ``estimator.sample(n)`` is this with its best defaults; here the method, its step size and
-    the bookkeeping of the chains can be set, and looked at afterwards.
+    ``estimator.sample(n)`` is this with its best defaults; here the method, its steps and the
+    bookkeeping of chains can be set, and looked at afterwards.  Methods are of two kinds.
+    *Markov chains* (``"langevin"``, ``"walk_jump"``) need one score and rows to start from.
+    *Reverse samplers* (``"heun"``, ``"ddpm"``, ...) need the score at every noise level and
+    start from noise.
 
     Parameters
     ----------
     estimator : estimator with `score_function`, or callable
         An estimator is cloned and fitted by `fit`, unless it is wrapped in a
-        ``FrozenEstimator``.  A callable takes rows (n, d) and returns their scores (n, d); it
-        needs `init`.
-    method : "auto", "langevin", "walk_jump" or Sampler, default="auto"
-        A key of :data:`skscore.samplers.SAMPLERS` or one of its members.  "auto" is
-        "walk_jump" where the score is known at a Gaussian noise level, else "langevin".
+        ``FrozenEstimator``.  A callable takes rows (n, d) and returns their scores (n, d); for
+        reverse samplers also takes the standard deviation of the noise, (n, 1), as a second
+        argument.  It needs `init`.
+    method : "auto", str, Sampler or ReverseSampler, default="auto"
+        A key of :data:`skscore.samplers.SAMPLERS` or
+        :data:`skscore.samplers.REVERSE_SAMPLERS`, or one of their members.  "auto" is
+        "heun" where the score is known at all levels, "walk_jump" where it is known at one
+        level of Gaussian noise, else "langevin".
     sigma : float in (0, inf) or None, default=None
-        Noise level of the score, for methods that need one; None takes the estimator's
+        Noise level of the score, for chains that need one; None takes the estimator's
         `sigma_`.
+    n_steps : int in [1, inf) or None, default=None
+        Steps of a reverse sampler; None takes its own number.
     step_size : float in (0, inf) or None, default=None
-        None leaves it to the method; see :mod:`skscore.samplers`.
+        Of chains; None leaves it to the method, see :mod:`skscore.samplers`.
     burn_in : int in [0, inf) or None, default=None
         Steps of a chain before its first draw.  None takes 100, and more (up to 1000) where
         the step size is small, until a free chain would have moved half a standard deviation
@@ -67,8 +79,9 @@ class ScoreBasedSampler(BaseEstimator):
     n_chains : int in [1, inf) or None, default=None
         None moves one chain for every row that is asked for.
     init : array-like of shape (n_starts, n_features) or None, default=None
-        Rows to start from; None takes the estimator's `chain_starts_`, or draws from an
-        estimator that keeps none but can `sample`.
+        Rows for chains to start from; None takes the estimator's `chain_starts_`, or draws
+        from an estimator that keeps none but can `sample`.  For a callable's reverse sampler
+        they only tell location and scale.
     random_state : int, RandomState or None, default=None
         Of `fit` (where the estimator has none of its own) and of the sampling stream.
 
@@ -77,10 +90,10 @@ class ScoreBasedSampler(BaseEstimator):
     estimator_ : estimator or callable
         The part whose score is used.
     n_features_in_ : int
-    step_size_ : float
-        That the last call of `sample` used, in its coordinates.
     n_steps_ : int
-        Steps that each chain of the last call made.
+        Steps that each row or chain of the last call made.
+    step_size_ : float
+        Of the chains of the last call of `sample`, in its coordinates.
     displacement_ : ndarray of shape (n_features,)
         Root mean square distance between the starts of the last call and the chains' last
         draws, in units of X: near zero, the draws are hardly more than the starts.
@@ -94,6 +107,7 @@ class ScoreBasedSampler(BaseEstimator):
     The chains of a trained estimator run in its standardised coordinates, in which
     `sigma` and `step_size` are then understood; those of other estimators with a
     `covariance_` in coordinates decorrelated by it; those of a callable in the units of X.
+    `step_size_`, `displacement_` and `r_hat_` are of chains only.
 
     Examples
     --------
@@ -108,8 +122,9 @@ class ScoreBasedSampler(BaseEstimator):
 
     _parameter_constraints: dict[str, list[Any]] = {
         "estimator": [HasMethods(["fit", "score_function"]), callable],
-        "method": [StrOptions({"auto", *SAMPLERS}), Sampler],
+        "method": [StrOptions({"auto", *SAMPLERS, *REVERSE_SAMPLERS}), Sampler, ReverseSampler],
         "sigma": [Interval(Real, 0, None, closed="neither"), None],
+        "n_steps": [Interval(Integral, 1, None, closed="left"), None],
         "step_size": [Interval(Real, 0, None, closed="neither"), None],
         "burn_in": [Interval(Integral, 0, None, closed="left"), None],
         "thin": [Interval(Integral, 1, None, closed="left")],
@@ -121,9 +136,10 @@ class ScoreBasedSampler(BaseEstimator):
     def __init__(
         self,
         estimator: Any,
-        method: str | Sampler = "auto",
+        method: str | Sampler | ReverseSampler = "auto",
         *,
         sigma: float | None = None,
+        n_steps: int | None = None,
         step_size: float | None = None,
         burn_in: int | None = None,
         thin: int = 10,
@@ -134,6 +150,7 @@ class ScoreBasedSampler(BaseEstimator):
         self.estimator = estimator
         self.method = method
         self.sigma = sigma
+        self.n_steps = n_steps
         self.step_size = step_size
         self.burn_in = burn_in
         self.thin = thin
@@ -167,9 +184,9 @@ class ScoreBasedSampler(BaseEstimator):
                 part.set_params(random_state=seeds[0])
             weights = {} if sample_weight is None else {"sample_weight": sample_weight}
             part.fit(X, **weights)
-        described = first_rows(self, X)[1]
-        stream = SamplingStream(seeds[1])
-        self.__dict__.update(described | {"_stream": stream, "estimator_": part})
+        rows, described = first_rows(self, X)
+        stream, frame = SamplingStream(seeds[1]), _frame(rows)
+        self.__dict__.update(described | {"_stream": stream, "_rows": frame, "estimator_": part})
         return self
 
     def _is_ready(self) -> bool:
@@ -212,12 +229,13 @@ class ScoreBasedSampler(BaseEstimator):
         Returns
         -------
         ndarray of shape (n_samples, n_features)
-            The first draw of every chain, then the second of every chain, and so on.
+            Of chains, the first draw of every chain, then the second of every chain, and so on.
 
         Raises
         ------
         ValueError
-            Where there are no starts, or the method needs a noise level and has none.
+            Where there are no starts, or the method needs a noise level, or all of them, and the
+            score has none.
         SamplingDivergedError
             Where a chain leaves the finite numbers.
         """
@@ -228,11 +246,23 @@ class ScoreBasedSampler(BaseEstimator):
         if not hasattr(self, "_stream"):
             self._stream = SamplingStream(integer_seeds(self.random_state, 1)[0])
         rng = np.random.RandomState(self._stream.next(random_state))
+        if isinstance(sampler, ReverseSampler):
+            return self._sample_reverse(part, sampler, n_samples, init, rng)
+        return self._sample_chains(part, sampler, n_samples, init, rng)
+
+    def _sample_chains(
+        self,
+        part: Any,
+        sampler: Sampler,
+        n_samples: int,
+        init: ArrayLike | None,
+        rng: np.random.RandomState,
+    ) -> np.ndarray:
         n_chains = min(self.n_chains or n_samples, n_samples)
         starts = pick(self._starts(part, init, rng), n_chains, rng)
         n_draws = -(-n_samples // n_chains)
         steps = {"burn_in": self.burn_in, "thin": self.thin, "n_draws": n_draws}
-        draws, chains = _run(part, sampler, starts, rng, steps)
+        draws, chains = _run(part, sampler, starts, rng, steps, self.sigma)
         check_draws(draws, starts, chains.step_size, type(self).__name__)
         by_draw = draws.reshape(n_draws, n_chains, -1)
         self.step_size_, self.n_steps_ = chains.step_size, chains.n_steps
@@ -240,20 +270,71 @@ class ScoreBasedSampler(BaseEstimator):
         self.r_hat_ = split_r_hat(by_draw)
         return draws[:n_samples]
 
-    def _sampler(self, part: Any) -> Sampler:
+    def _sample_reverse(
+        self,
+        part: Any,
+        sampler: ReverseSampler,
+        n_samples: int,
+        init: ArrayLike | None,
+        rng: np.random.RandomState,
+    ) -> np.ndarray:
+        for name in ("sigma", "step_size", "burn_in", "n_chains"):
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"The {name!r} parameter of {type(self).__name__} is one of Markov chains; "
+                    f"{type(sampler).__name__} goes down all noise levels in n_steps. "
+                    f"Got {name}={getattr(self, name)!r}: leave it None."
+                )
+        for name in ("step_size_", "displacement_", "r_hat_"):
+            self.__dict__.pop(name, None)
+        self.n_steps_ = self.n_steps or sampler.n_steps
+        if isinstance(part, DiffusionScoreEstimator):
+            return part.sample(n_samples, rng, method=sampler, n_steps=self.n_steps_)
+        init = self.init if init is None else init
+        if init is None and not hasattr(self, "_rows"):
+            raise ValueError(
+                f"{type(self).__name__} does not know the location and scale of the rows that the "
+                "score belongs to: pass some such rows as init, or to fit."
+            )
+        frame = self._rows if init is None else _frame(first_rows(self, init)[0])
+        draws = _run_callable_reverse(part, sampler, n_samples, self.n_steps_, frame, rng)
+        return finite_results(draws, f"sample of {type(self).__name__}")
+
+    def _sampler(self, part: Any) -> Sampler | ReverseSampler:
         """The method, with the parameters of this object that it knows."""
-        if isinstance(self.method, Sampler):
-            return self.method
+        sampler = self.method
+        if isinstance(sampler, str):
+            name = self._automatic(part) if sampler == "auto" else sampler
+            sampler = REVERSE_SAMPLERS[name]() if name in REVERSE_SAMPLERS else None
+        if isinstance(sampler, ReverseSampler) and not _knows_all_levels(part):
+            raise ValueError(
+                f"{type(sampler).__name__} needs the score at every noise level: that of a "
+                "DiffusionScoreEstimator, or a callable score(X, sigma). Got "
+                f"{part!r}: use method='langevin' or 'walk_jump'."
+            )
+        return self._chain_sampler(name, part) if sampler is None else sampler
+
+    def _automatic(self, part: Any) -> str:
+        """The name of the method "auto"."""
+        if isinstance(part, DiffusionScoreEstimator):
+            return DEFAULT_METHOD
+        jumps = self._level(part) is not None and getattr(part, "noise", "gaussian") == "gaussian"
+        return "walk_jump" if jumps else "langevin"
+
+    def _level(self, part: Any) -> float | None:
+        """Noise level of the score: the given one where it is known, else that of the part."""
         known = getattr(part, "sigma_", None)
-        if self.sigma is not None and known not in (None, self.sigma):
+        if self.sigma is None or isinstance(part, DiffusionScoreEstimator):
+            return self.sigma or known
+        if known not in (None, self.sigma):
             raise ValueError(
                 f"The 'sigma' parameter of {type(self).__name__} must be the level that the "
                 f"estimator was fitted at, {known}, or None. Got {self.sigma!r} instead."
             )
-        sigma = known if self.sigma is None else self.sigma
-        jumps = sigma is not None and getattr(part, "noise", "gaussian") == "gaussian"
-        name = ("walk_jump" if jumps else "langevin") if self.method == "auto" else self.method
-        cls = SAMPLERS[name]
+        return self.sigma
+
+    def _chain_sampler(self, name: str, part: Any) -> Sampler:
+        cls, sigma = SAMPLERS[name], self._level(part)
         given = {"sigma": sigma, "step_size": self.step_size}
         if "sigma" in cls._parameter_names() and sigma is None:
             raise ValueError(
@@ -309,12 +390,63 @@ class ScoreBasedSampler(BaseEstimator):
         return tags
 
 
+def _knows_all_levels(part: Any) -> bool:
+    """Whether the score is one of every level: a diffusion estimator's, or of (X, sigma)."""
+    if isinstance(part, DiffusionScoreEstimator):
+        return True
+    return not hasattr(part, "score_function") and len(inspect.signature(part).parameters) > 1
+
+
+def _frame(rows: np.ndarray) -> tuple[np.ndarray, float]:
+    """Location (d,) and root mean square deviation of rows."""
+    return rows.mean(axis=0), float(np.sqrt(rows.var(axis=0).mean())) or 1.0
+
+
+def _run_callable_reverse(
+    score: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    sampler: ReverseSampler,
+    n_samples: int,
+    n_steps: int,
+    frame: tuple[np.ndarray, float],
+    rng: np.random.RandomState,
+) -> np.ndarray:
+    """Draws in the units of X of a score that is known at every level."""
+    location, scale = frame
+    process = VarianceExploding()
+    levels = process.sigma_min, process.sigma_max
+    angles = solver_angles(
+        process.grid, process, n_steps, *levels, from_infinity=sampler.from_infinity
+    )
+
+    def standardized_score(z: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+        return scale * _checked_scores(score(location + scale * z, scale * sigma), z)
+
+    shape, seed = (n_samples, len(location)), int(rng.randint(2**31 - 1))
+    path = run_callable_reverse(sampler, standardized_score, shape, angles, levels, seed)
+    return location + scale * array(path.draws)
+
+
+def _checked_scores(scores: Any, rows: np.ndarray) -> np.ndarray:
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.shape != rows.shape:
+        raise ValueError(
+            f"The score must return an array of the shape of its rows, {rows.shape}. "
+            f"Got {scores.shape} instead."
+        )
+    return scores
+
+
 def _run(
-    part: Any, sampler: Sampler, starts: np.ndarray, rng: np.random.RandomState, steps: dict
+    part: Any,
+    sampler: Sampler,
+    starts: np.ndarray,
+    rng: np.random.RandomState,
+    steps: dict,
+    sigma: float | None,
 ) -> tuple[np.ndarray, Chains]:
     """Draws in the units of X, from the coordinates that suit the score."""
     if isinstance(part, BaseScoreEstimator):
-        return part._run_chains(sampler, starts, rng, **steps)
+        return part._run_chains(sampler, starts, rng, sigma, **steps)
     seed = int(rng.randint(2**31 - 1))
     score, location, factor = part, 0.0, np.eye(starts.shape[1])
     if hasattr(part, "score_function"):
@@ -323,13 +455,7 @@ def _run(
         location, factor = part.location_, np.linalg.cholesky(part.covariance_)
 
     def standardized_score(z: np.ndarray) -> np.ndarray:
-        scores = np.asarray(score(location + z @ factor.T), dtype=np.float64)
-        if scores.shape != z.shape:
-            raise ValueError(
-                f"The score must return an array of the shape of its rows, {z.shape}. "
-                f"Got {scores.shape} instead."
-            )
-        return scores @ factor
+        return _checked_scores(score(location + z @ factor.T), z) @ factor
 
     z = np.linalg.solve(factor, (starts - location).T).T
     chains = run_callable_chains(sampler, standardized_score, z, seed, **steps)

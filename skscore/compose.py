@@ -19,6 +19,7 @@ from skscore._validation import (
     check_rows,
     check_unnamed_rows,
     finite_results,
+    integer_seeds,
 )
 
 __all__ = ["FlowTransformer"]
@@ -36,8 +37,10 @@ class FlowTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     ----------
     estimator : DiffusionScoreEstimator
         Cloned and fitted by `fit`, unless it is wrapped in a ``FrozenEstimator``.
-    tol : float in (0, inf), default=1e-5
+    tol : float in (0, inf), default=1e-6
         Largest error of a step of the flow, in the Euclidean norm of a standardised row.
+    random_state : int, RandomState or None, default=None
+        Of `fit`, where the estimator has none of its own.
 
     Attributes
     ----------
@@ -72,11 +75,13 @@ class FlowTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     _parameter_constraints: dict[str, list[Any]] = {
         "estimator": [DiffusionScoreEstimator, FrozenEstimator],
         "tol": [Interval(Real, 0, None, closed="neither")],
+        "random_state": ["random_state"],
     }
 
-    def __init__(self, estimator: Any, *, tol: float = 1e-5) -> None:
+    def __init__(self, estimator: Any, *, tol: float = 1e-6, random_state: Any = None) -> None:
         self.estimator = estimator
         self.tol = tol
+        self.random_state = random_state
 
     def fit(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
@@ -96,11 +101,14 @@ class FlowTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.__dict__.pop("estimator_", None)
         check_parameters(self)
         if isinstance(self.estimator, FrozenEstimator):
-            part = self.estimator.estimator
+            part = _diffusion_part(self.estimator)
             check_fitted(part)
             check_rows(part, X)
         else:
-            part = clone(self.estimator).fit(X, sample_weight=sample_weight)
+            part = clone(self.estimator)
+            if part.random_state is None and self.random_state is not None:
+                part.set_params(random_state=integer_seeds(self.random_state, 1)[0])
+            part.fit(X, sample_weight=sample_weight)
         self.n_features_in_ = part.n_features_in_
         if hasattr(part, "feature_names_in_"):
             self.feature_names_in_ = part.feature_names_in_
@@ -142,3 +150,12 @@ class FlowTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         z = est._carry(X, math.pi / 2, 0.0, self.tol)
         rows = est._standardizer.inverse_transform(z)
         return finite_results(rows, f"inverse_transform of {type(self).__name__}")
+
+
+def _diffusion_part(frozen: FrozenEstimator) -> DiffusionScoreEstimator:
+    if not isinstance(frozen.estimator, DiffusionScoreEstimator):
+        raise ValueError(
+            "The 'estimator' parameter of FlowTransformer must be a DiffusionScoreEstimator, or "
+            f"a FrozenEstimator that holds one. Got {frozen!r} instead."
+        )
+    return frozen.estimator

@@ -45,16 +45,16 @@ _LAST_DRAWS = 16
 
 
 def standard_normal(y: Tensor) -> Tensor:
-    """``log N(y; 0, I)``, (n, d) to (n,)."""
+    """``log N(y; 0, I)``, (n, d) to (n,).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.likelihood import standard_normal
+    >>> standard_normal(torch.zeros(1, 2)).round(decimals=4)
+    tensor([-1.8379])
+    """
     return -0.5 * (y.square().sum(1) + y.shape[1] * math.log(2 * math.pi))
-
-
-def flow(
-    field: AngularField, y: Tensor, start: float, end: float, sigma_min: float, tol: float
-) -> Tensor:
-    """Rows (n, d) carried along the probability flow from one angle to another."""
-    step = _FIRST_STEP * sigma_min
-    return integrate_adaptively(lambda t, y: field(y, t), y, start, end, tol, step)
 
 
 def log_density(
@@ -78,6 +78,14 @@ def log_density(
     -------
     Tensor of shape (n, n_estimates)
         In nats.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.likelihood import log_density
+    >>> standard_normal = lambda y, theta: (0 * y, 0 * y[:, :1])
+    >>> log_density(standard_normal, torch.zeros(1, 2), sigma_min=0.002, tol=1e-3).round(decimals=4)
+    tensor([[-1.8379]])
     """
     d = x.shape[1]
 
@@ -113,13 +121,22 @@ def lower_bound(
     -------
     Tensor of shape (n,)
         In nats.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.likelihood import lower_bound
+    >>> standard_normal = lambda y, theta: 0 * y
+    >>> x = torch.zeros(1, 2, dtype=torch.float64)
+    >>> lower_bound(standard_normal, x, sigma_min=0.002, n_draws=4, seed=0).round(decimals=4)
+    tensor([-1.8379], dtype=torch.float64)
     """
     n, d = x.shape
     theta_0 = math.atan(sigma_min)
     depth, cos2 = -math.log(math.sin(theta_0)), math.cos(theta_0) ** 2
     u = SobolEngine(d + 1, scramble=True, seed=seed).draw(n_draws, dtype=torch.float64)
-    u = u.clamp(1e-9, 1 - 1e-9).to(x)
-    angles, eps = (-depth * u[:, :1]).exp().asin(), torch.special.ndtri(u[:, 1:])
+    u = u.clamp(1e-12, 1 - 1e-12)
+    angles, eps = (-depth * u[:, :1]).exp().asin().to(x), torch.special.ndtri(u[:, 1:]).to(x)
     total, last = x.new_zeros(n), x.new_zeros(n)
     for noise, theta in zip(eps, angles, strict=True):
         total += _excess(field, x, noise, theta[None])

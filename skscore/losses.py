@@ -367,6 +367,7 @@ class DiffusionScoreMatching(Loss):
     def draw_angles(self, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """An angle for every row, stratified, and the factor ``w`` of its square, both (n, 1)."""
         check_range(self, self.sigma_min, self.sigma_max)
+        self.process.check()
         levels = self.process.levels if self.levels is None else self.levels
         check_choice(self, "levels", levels, SCHEDULES)
         strata = torch.randperm(len(x), generator=generator, device=x.device)

@@ -316,6 +316,13 @@ class LevelFeatures(nn.Module):
     Parameters
     ----------
     sigma_min : float in (0, inf)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.networks import LevelFeatures
+    >>> LevelFeatures(0.002)(torch.tensor([[0.5]])).shape
+    torch.Size([1, 16])
     """
 
     n_features = 16
@@ -375,7 +382,23 @@ class DiffusionNetwork(_AllLevels):
 
 
 class ConservativeDiffusionNetwork(_AllLevels):
-    """``F = grad_y phi(y, theta)`` of a scalar body: at every level a gradient field."""
+    """``F = grad_y phi(y, theta)`` of a scalar body: at every level a gradient field.
+
+    Parameters
+    ----------
+    body : torch.nn.Module
+        (n, d) and a context of ``LevelFeatures.n_features`` to (n, 1), twice differentiable.
+    sigma_min : float in (0, inf)
+        Least level that it is trained on.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.networks import MLP, ConservativeDiffusionNetwork
+    >>> network = ConservativeDiffusionNetwork(MLP(2, 1, (8,), context_features=16), 0.002)
+    >>> network(torch.ones(3, 2), torch.tensor([[0.5]])).shape
+    torch.Size([3, 2])
+    """
 
     def potential(self, y: Tensor, theta: Tensor) -> Tensor:
         """``phi``, (n,)."""
@@ -397,6 +420,14 @@ class ScoreAtLevel(nn.Module):
     ----------
     network : DiffusionNetwork or ConservativeDiffusionNetwork
     sigma : float in (0, inf)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.networks import MLP, DiffusionNetwork, ScoreAtLevel
+    >>> untrained = DiffusionNetwork(MLP(1, 1, (8,), context_features=16), 0.002)
+    >>> ScoreAtLevel(untrained, 3.0)(torch.tensor([[5.0]])).detach().round(decimals=4)
+    tensor([[-0.5000]])
     """
 
     def __init__(self, network: nn.Module, sigma: float) -> None:

@@ -42,9 +42,10 @@ import torch
 from torch import Tensor
 
 from skscore._calculus import gradient
-from skscore._params import Part, check_positive
+from skscore._params import Part, check_in_range, check_positive
 
 _BISECTIONS = 60
+_FIRST_TIME = 1e-9
 
 
 class NoiseKernel(Part, ABC):
@@ -100,6 +101,23 @@ KERNELS: dict[str, type[NoiseKernel]] = {"gaussian": GaussianNoise}
 """Kernels by name."""
 
 
+def check_range(owner: object, sigma_min: float, sigma_max: float) -> None:
+    """Refuse a range of levels that is empty or not positive.
+
+    Examples
+    --------
+    >>> from skscore.noise import VarianceExploding, check_range
+    >>> check_range(VarianceExploding(), 0.01, 1.0)
+    """
+    check_positive(owner, "sigma_min", sigma_min)
+    check_positive(owner, "sigma_max", sigma_max)
+    if sigma_min >= sigma_max:
+        raise ValueError(
+            f"The 'sigma_min' parameter of {type(owner).__name__} must be less than its "
+            f"'sigma_max', {sigma_max!r}. Got {sigma_min!r} instead."
+        )
+
+
 class NoiseProcess(Part, ABC):
     """Contract of a linear noise process ``x_t = alpha(t) x_0 + sigma(t) eps``, t in [0, 1].
 
@@ -119,6 +137,9 @@ class NoiseProcess(Part, ABC):
     def sigma(self, t: Tensor) -> Tensor:
         """Standard deviation of the noise at times t, of the shape of t."""
 
+    def check(self) -> None:
+        """Refuse parameters that are out of range."""
+
     @torch.no_grad()
     def drift(self, t: Tensor) -> Tensor:
         """``f(t) = (log alpha)'`` of ``dx = f x dt + g dW``."""
@@ -127,8 +148,9 @@ class NoiseProcess(Part, ABC):
     @torch.no_grad()
     def squared_diffusion(self, t: Tensor) -> Tensor:
         """``g(t)^2 = 2 sigma^2 (log(sigma / alpha))'`` of ``dx = f x dt + g dW``."""
-        rate = gradient(lambda t: self.sigma(t).log() - self.alpha(t).log(), t)
-        return 2 * self.sigma(t).square() * rate
+        later = t.double().clamp_min(_FIRST_TIME)  # log sigma has no slope where sigma = 0
+        rate = gradient(lambda t: self.sigma(t).log() - self.alpha(t).log(), later)
+        return (2 * self.sigma(later).square() * rate).to(t.dtype)
 
     def log_snr(self, t: Tensor) -> Tensor:
         """``log(alpha^2 / sigma^2)``."""
@@ -173,11 +195,15 @@ class VarianceExploding(NoiseProcess):
 
     levels = "lognormal"
     weighting = "edm"
-    grid = "theta"
+    grid = "lognormal"
 
     def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0) -> None:
         self.sigma_min = sigma_min
         self.sigma_max = sigma_max
+
+    def check(self) -> None:
+        """Refuse an empty range of levels."""
+        check_range(self, self.sigma_min, self.sigma_max)
 
     def alpha(self, t: Tensor) -> Tensor:
         """One."""
@@ -209,6 +235,11 @@ class VariancePreserving(NoiseProcess):
         self.beta_min = beta_min
         self.beta_max = beta_max
 
+    def check(self) -> None:
+        """Refuse a beta that is not positive."""
+        check_positive(self, "beta_min", self.beta_min)
+        check_positive(self, "beta_max", self.beta_max)
+
     def _log_alpha(self, t: Tensor) -> Tensor:
         return -0.5 * (self.beta_min * t + 0.5 * (self.beta_max - self.beta_min) * t.square())
 
@@ -222,7 +253,20 @@ class VariancePreserving(NoiseProcess):
 
 
 class SubVariancePreserving(VariancePreserving):
-    """``alpha`` as for :class:`VariancePreserving`, ``sigma = 1 - alpha^2`` (Song et al. 2021)."""
+    """``alpha`` as for :class:`VariancePreserving`, ``sigma = 1 - alpha^2`` (Song et al. 2021).
+
+    Parameters
+    ----------
+    beta_min, beta_max : float in (0, inf), default=0.1 and 20
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.noise import SubVariancePreserving
+    >>> process, t = SubVariancePreserving(), torch.tensor([0.3])
+    >>> bool(torch.isclose(process.sigma(t), 1 - process.alpha(t) ** 2))
+    True
+    """
 
     def sigma(self, t: Tensor) -> Tensor:
         """``1 - alpha^2``."""
@@ -238,10 +282,21 @@ class Cosine(NoiseProcess):
     ----------
     offset : float in (0, inf), default=0.008
         The s above; it makes the first levels less small.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.noise import Cosine
+    >>> Cosine().alpha(torch.tensor([0.0, 1.0])).abs().round(decimals=4)
+    tensor([1., 0.])
     """
 
     def __init__(self, offset: float = 0.008) -> None:
         self.offset = offset
+
+    def check(self) -> None:
+        """Refuse an offset that is not positive."""
+        check_positive(self, "offset", self.offset)
 
     def _angle(self, t: Tensor) -> Tensor:
         return (math.pi / 2) * (t + self.offset) / (1 + self.offset)
@@ -270,6 +325,13 @@ class LognormalLevels(NoiseProcess):
         Mean of ``log sigma``.
     log_std : float in (0, inf), default=1.2
         Standard deviation of ``log sigma``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.noise import LognormalLevels
+    >>> LognormalLevels().sigma(torch.tensor([0.5])).log().round(decimals=2)
+    tensor([-1.2000])
     """
 
     weighting = "edm"
@@ -287,6 +349,12 @@ class LognormalLevels(NoiseProcess):
         self.log_mean = log_mean
         self.log_std = log_std
 
+    def check(self) -> None:
+        """Refuse an empty range of levels, or a law without spread."""
+        check_range(self, self.sigma_min, self.sigma_max)
+        check_positive(self, "log_std", self.log_std)
+        check_in_range(self, "log_mean", self.log_mean, -100.0, 100.0)
+
     def alpha(self, t: Tensor) -> Tensor:
         """One."""
         return torch.ones_like(t)
@@ -298,7 +366,15 @@ class LognormalLevels(NoiseProcess):
 
 
 class StraightFlow(NoiseProcess):
-    """``alpha = 1 - t``, ``sigma = t``: the straight path of flow matching (Lipman et al. 2023)."""
+    """``alpha = 1 - t``, ``sigma = t``: the straight path of flow matching (Lipman et al. 2023).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.noise import StraightFlow
+    >>> StraightFlow().squared_diffusion(torch.tensor([0.5]))
+    tensor([2.])
+    """
 
     def alpha(self, t: Tensor) -> Tensor:
         """``1 - t``."""
@@ -318,17 +394,6 @@ PROCESSES: dict[str, type[NoiseProcess]] = {
     "flow": StraightFlow,
 }
 """Processes by name."""
-
-
-def check_range(owner: object, sigma_min: float, sigma_max: float) -> None:
-    """Refuse a range of levels that is empty or not positive."""
-    check_positive(owner, "sigma_min", sigma_min)
-    check_positive(owner, "sigma_max", sigma_max)
-    if sigma_min >= sigma_max:
-        raise ValueError(
-            f"The 'sigma_min' parameter of {type(owner).__name__} must be less than its "
-            f"'sigma_max', {sigma_max!r}. Got {sigma_min!r} instead."
-        )
 
 
 # -- schedules: u in [0, 1] to angles, from arctan(sigma_min) to arctan(sigma_max) ------------
@@ -403,7 +468,15 @@ def solver_angles(
     """Angles where the steps of a solver end: `n_steps` + 1 of them, falling to zero.
 
     The first is ``arctan(sigma_max)``, or pi/2 for solvers that may start from infinity.
+
+    Examples
+    --------
+    >>> from skscore.noise import VarianceExploding, solver_angles
+    >>> angles = solver_angles("theta", VarianceExploding(), 4, 0.002, 80.0, from_infinity=True)
+    >>> [round(angle, 2) for angle in angles]
+    [1.57, 1.17, 0.78, 0.39, 0.0]
     """
+    process.check()
     u = torch.linspace(1, 0, n_steps + 1, dtype=torch.float64)
     angles = SCHEDULES[schedule](u, process, sigma_min, sigma_max).tolist()
     return [math.pi / 2 if from_infinity else angles[0], *angles[1:-1], 0.0]

@@ -30,11 +30,14 @@ class _Check:
     methods: tuple[str, ...] = ()
     parameters: tuple[str, ...] = ()
     weights: bool = False
+    clean: bool = False  # the score is that of the density, not of a noised one
 
     def applies(self, fitted: Any) -> bool:
         known = fitted.get_params()
         has_parameters = all(set(_checks.places(p)) & set(known) for p in self.parameters)
-        return has_parameters and all(hasattr(fitted, m) for m in self.methods)
+        noised = hasattr(fitted, "sigma_") or hasattr(getattr(fitted, "estimator_", None), "sigma_")
+        has_methods = all(hasattr(fitted, m) for m in self.methods)
+        return has_parameters and has_methods and not (self.clean and noised)
 
 
 _CHECKS = (
@@ -43,7 +46,11 @@ _CHECKS = (
     _Check(_checks.check_input_is_untouched),
     _Check(_checks.check_score_of_a_gaussian, ("score_function",)),
     _Check(_checks.check_score_divergence_is_the_trace_of_the_jacobian, ("score_divergence",)),
-    _Check(_checks.check_score_is_gradient_of_log_density, ("score_function", "score_samples")),
+    _Check(
+        _checks.check_score_is_gradient_of_log_density,
+        ("score_function", "score_samples"),
+        clean=True,
+    ),
     _Check(_checks.check_score_is_minus_gradient_of_energy, ("score_function", "energy")),
     _Check(_checks.check_density_integrates_to_one, ("score_samples",)),
     _Check(_checks.check_affine_law, ("score_function",)),

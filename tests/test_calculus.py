@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from skscore._calculus import divergence, gradient, quadratic_forms
+from skscore._calculus import divergence, gradient, quadratic_forms, value_and_slope
+from skscore.networks import ACTIVATIONS
 
 D, N = 4, 7
 
@@ -182,3 +183,36 @@ def test_the_callers_tensor_is_left_alone(tracked):
     assert x.requires_grad is tracked
     assert x.grad is None
     assert torch.equal(x.detach(), before)
+
+
+each_activation = pytest.mark.parametrize("activation", ACTIVATIONS)
+
+
+@each_activation
+@pytest.mark.parametrize("shape", [(5,), (N, D)], ids=str)
+def test_value_and_slope_of_an_elementwise_function_match_finite_differences(activation, shape):
+    fn, x, h = ACTIVATIONS[activation](), 2 * normal(*shape), 1e-5
+    values, slope = value_and_slope(fn, x)
+    close(values, fn(x))
+    close(slope, (fn(x + h) - fn(x - h)) / (2 * h))
+
+
+@each_activation
+@pytest.mark.parametrize("tracked", [False, True])
+def test_value_and_slope_record_a_graph_only_while_autograd_does(activation, tracked):
+    fn, x = ACTIVATIONS[activation](), normal(N, D).requires_grad_(tracked)
+    recorded = value_and_slope(fn, x)
+    with torch.no_grad():
+        plain = value_and_slope(fn, x)
+    assert recorded[0].requires_grad
+    assert not any(result.requires_grad for result in plain)
+    for a, b in zip(recorded, plain, strict=True):
+        close(a.detach(), b)
+    assert x.requires_grad is tracked
+    assert x.grad is None
+
+
+def test_slopes_are_differentiable_in_tracked_rows():
+    x = normal(N, D).requires_grad_()
+    (second,) = torch.autograd.grad(value_and_slope(torch.sin, x)[1].sum(), x)
+    close(second, -x.sin().detach())

@@ -10,6 +10,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skscore import (
     DenoisingScoreEstimator,
     DensityScoreEstimator,
+    DiffusionScoreEstimator,
+    FlowTransformer,
     ImplicitScoreEstimator,
     ScoreBasedSampler,
     SlicedScoreEstimator,
@@ -26,8 +28,12 @@ SKLEARN_CASES = [
     ImplicitScoreEstimator(conservative=True, early_stopping=False, **BRIEF),
     SlicedScoreEstimator(max_iter=1),
     SlicedScoreEstimator(conservative=True, standardize=None, **BRIEF),
+    DiffusionScoreEstimator(max_iter=3),
+    DiffusionScoreEstimator(process="vp", conservative=True, divergence="probes", **BRIEF),
+    FlowTransformer(DiffusionScoreEstimator(**BRIEF)),
     DensityScoreEstimator(KernelDensity()),
     ScoreBasedSampler(DenoisingScoreEstimator(**BRIEF)),
+    ScoreBasedSampler(DiffusionScoreEstimator(**BRIEF)),
 ]
 
 
@@ -45,11 +51,15 @@ OUR_CASES = [
     SlicedScoreEstimator(),
     SlicedScoreEstimator(projection="sphere", conservative=True, hidden_layer_sizes=(64, 64)),
     ImplicitScoreEstimator(),
+    DiffusionScoreEstimator(),
+    DiffusionScoreEstimator("flow", network="resnet", hidden_layer_sizes=(32, 32), max_iter=20),
+    DiffusionScoreEstimator(conservative=True, standardize="scale", hidden_layer_sizes=(32, 32)),
     DensityScoreEstimator(KernelDensity()),
     DensityScoreEstimator(GaussianMixture()),
     DensityScoreEstimator(BayesianGaussianMixture()),
     ScoreBasedSampler(DenoisingScoreEstimator()),
     ScoreBasedSampler(SlicedScoreEstimator(), method="langevin"),
+    ScoreBasedSampler(DiffusionScoreEstimator(max_iter=10), method="heun"),
 ]
 
 

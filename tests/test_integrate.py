@@ -1,12 +1,14 @@
-"""Runge-Kutta methods: declared order, exactness on polynomials, and kinds of state."""
+"""Runge-Kutta methods: order, exactness on polynomials, kinds of state, steps of their own."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
-from skscore._integrate import METHODS, integrate
+from skscore import _integrate
+from skscore._integrate import METHODS, integrate, integrate_adaptively
 
 each_method = pytest.mark.parametrize("method", METHODS)
 
@@ -143,3 +145,269 @@ def test_solution_is_differentiable_in_its_start(method):
 def test_an_unknown_method_is_refused_with_the_legal_names():
     with pytest.raises(ValueError, match="method must be one of: euler, heun, rk4. Got 'foo'"):
         integrate(lambda t, y: y, 1.0, [0.0, 1.0], "foo")
+
+
+# The pair of orders 5 and 4, and the steps that it chooses row by row
+
+PAIR, ERROR = _integrate._PAIR, np.array(_integrate._ERROR)
+
+
+def tableau():
+    """Nodes c, stages as a matrix, weights b."""
+    stages = np.zeros((len(PAIR.c), len(PAIR.c)))
+    for i, row in enumerate(PAIR.a):
+        stages[i, : len(row)] = row
+    return np.array(PAIR.c), stages, np.array(PAIR.b)
+
+
+def trees(c, A):
+    """Elementary weights up to order 5 and their values, order by order (Hairer et al., II.2)."""
+    one = np.ones_like(c)
+    return {
+        1: [(one, 1)],
+        2: [(c, 1 / 2)],
+        3: [(c**2, 1 / 3), (A @ c, 1 / 6)],
+        4: [(c**3, 1 / 4), (c * (A @ c), 1 / 8), (A @ c**2, 1 / 12), (A @ A @ c, 1 / 24)],
+        5: [
+            (c**4, 1 / 5),
+            (c**2 * (A @ c), 1 / 10),
+            (c * (A @ c**2), 1 / 15),
+            (c * (A @ A @ c), 1 / 30),
+            ((A @ c) ** 2, 1 / 20),
+            (A @ c**3, 1 / 20),
+            (A @ (c * (A @ c)), 1 / 40),
+            (A @ A @ c**2, 1 / 60),
+            (A @ A @ A @ c, 1 / 120),
+        ],
+    }
+
+
+def test_pair_meets_every_condition_of_order_five():
+    c, A, b = tableau()
+    assert PAIR.order == 5
+    np.testing.assert_allclose(A.sum(1), c, atol=1e-14)
+    for order in trees(c, A).values():
+        for weights, value in order:
+            assert b @ weights == pytest.approx(value, abs=1e-14)
+
+
+def test_last_stage_of_the_pair_is_its_solution():
+    _, A, b = tableau()
+    assert np.array_equal(A[-1], b)
+
+
+def test_embedded_error_vanishes_to_order_four_and_not_five():
+    c, A, _ = tableau()
+    *lower, fifth = trees(c, A).values()
+    for order in lower:
+        for weights, _ in order:
+            assert ERROR @ weights == pytest.approx(0, abs=1e-14)
+    assert max(abs(ERROR @ weights) for weights, _ in fifth) > 1e-4
+
+
+def normal(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def solve(f, y, start, end, tol=1e-7, first_step=0.01):
+    return integrate_adaptively(f, y, start, end, tol, first_step)
+
+
+def turning(t, y):
+    """Every row its own linear system: the last column is its rate, which stays."""
+    u, v, rate = y.T
+    return torch.stack([rate * v - 0.3 * u, -rate * u - 0.3 * v, 0 * rate], 1)
+
+
+def turned(y, time):
+    u, v, rate = y.T
+    shrunk, cos, sin = math.exp(-0.3 * time), (rate * time).cos(), (rate * time).sin()
+    return torch.stack([shrunk * (cos * u + sin * v), shrunk * (cos * v - sin * u), rate], 1)
+
+
+STIFF = torch.cat([normal(6, 2), torch.tensor([[0.1, 40.0, 1.0, 8.0, 0.0, 3.0]]).T.double()], 1)
+TOLERANCES = (1e-3, 1e-5, 1e-7)
+each_way = pytest.mark.parametrize(("start", "end"), [(0.2, 1.4), (1.4, 0.2)], ids=["up", "down"])
+
+
+def slow_twin(f, y, start, end, tol, first_step):
+    """One row in plain steps, and where they end."""
+    c, A, b = tableau()
+    t, h, steps = start, math.copysign(first_step, end - start), []
+    while t != end:
+        h = math.copysign(min(abs(h), abs(end - t)), h)
+        slopes = np.zeros((len(c), len(y)))
+        for i in range(len(c)):
+            slopes[i] = f(t + c[i] * h, y + h * A[i] @ slopes)
+        error = np.linalg.norm(h * ERROR @ slopes) / tol
+        if error <= 1:
+            last = abs(h) == abs(end - t)
+            t, y = end if last else t + h, y + h * b @ slopes
+            steps.append(t)
+        h *= min(5.0, max(0.2, 0.9 * max(error, 1e-10) ** -0.2))
+    return y, steps
+
+
+@each_way
+@pytest.mark.parametrize("tol", [1e-2, 1e-5, 1e-8])
+def test_every_row_is_its_slow_twin(start, end, tol):
+    def f(t, y):
+        return np.array([y[1], -y[0]]) * 10 * t**3 - y * math.cos(9 * t)
+
+    def batched(t, y):
+        return torch.stack([y[:, 1], -y[:, 0]], 1) * 10 * t**3 - y * (9 * t).cos()
+
+    rows = STIFF[:, :2] * STIFF[:, 2:]
+    solution = solve(batched, rows, start, end, tol, 0.3)
+    twins = [slow_twin(f, row, start, end, tol, 0.3) for row in rows.numpy()]
+    assert len({len(steps) for _, steps in twins}) > 1
+    expected = torch.as_tensor(np.stack([y for y, _ in twins]))
+    torch.testing.assert_close(solution, expected, rtol=1e-11, atol=1e-11)
+
+
+@each_way
+def test_linear_system_is_solved_by_its_matrix_exponential(start, end):
+    A, y = normal(3, 3, seed=1), normal(5, 3)
+    expected = y @ torch.linalg.matrix_exp((end - start) * A).T
+    torch.testing.assert_close(
+        solve(lambda t, y: y @ A.T, y, start, end), expected, rtol=1e-6, atol=1e-6
+    )
+
+
+@each_way
+def test_times_are_asked_for_within_the_interval_and_with_the_right_slopes(start, end):
+    seen = []
+
+    def f(t, y):
+        seen.append(t.clone())
+        return -2 * t * y**2
+
+    y = torch.tensor([[1 / (1 + start**2)]], dtype=torch.float64)
+    assert solve(f, y, start, end).item() == pytest.approx(1 / (1 + end**2), abs=1e-7)
+    times = torch.cat(seen)
+    assert (times >= 0.2 - 1e-12).all()
+    assert (times <= 1.4 + 1e-12).all()
+
+
+@each_way
+def test_error_falls_with_the_tolerance_and_stays_about_it(start, end):
+    errors = [
+        (solve(turning, STIFF, start, end, tol) - turned(STIFF, end - start)).norm(dim=1)
+        for tol in TOLERANCES
+    ]
+    for tol, error in zip(TOLERANCES, errors, strict=True):
+        assert (error < 1000 * tol).all()  # one tolerance for each of many steps
+    for looser, tighter in pairwise(errors):
+        assert (10 * tighter < looser)[STIFF[:, 2] > 2].all()
+
+
+@each_way
+def test_rows_do_not_see_each_other(start, end):
+    together = solve(turning, STIFF, start, end, 1e-5)
+    for kept in ([1], [4, 0], [5, 3, 1], [2, 1, 0, 5, 4, 3]):
+        alone = solve(turning, STIFF[kept], start, end, 1e-5)
+        torch.testing.assert_close(alone, together[kept], rtol=1e-12, atol=1e-12)
+
+
+def count_rows(rows, **options):
+    """Rows that slopes are asked for in all."""
+    asked = []
+
+    def f(t, y):
+        asked.append(len(y))
+        assert t.shape == (len(y), 1)
+        return turning(t, y)
+
+    solve(f, rows, 0.0, 1.0, **options)
+    return sum(asked)
+
+
+def test_each_row_pays_for_its_own_steps_only():
+    assert count_rows(STIFF) == sum(count_rows(row[None]) for row in STIFF)
+    slow, fast = (count_rows(STIFF[[k]]) for k in (0, 1))
+    assert fast > 10 * slow
+
+
+def test_a_slope_is_asked_for_once_and_then_six_times_a_step():
+    # The last stage of a step is the first of the next.
+    assert count_rows(STIFF[[4]], tol=1.0, first_step=1.0) == 1 + 6
+    assert count_rows(STIFF[[1]]) % 6 == 1
+
+
+def test_steps_grow_fivefold_at_most_from_the_first():
+    times = []
+    solve(lambda t, y: times.append(t.item()) or 0 * y, STIFF[:1], 0.0, 1.0, first_step=0.01)
+    assert sorted(set(times[6::6])) == pytest.approx([0.01, 0.06, 0.31, 1.0])
+
+
+def test_steps_shrink_to_a_fifth_at_least():
+    times = []
+
+    def f(t, y):
+        times.append(t.item())
+        return 1e9 * torch.sin(1e3 * t) + 0 * y
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_integrate, "_MOST_STEPS", 3)
+        solve(f, STIFF[:1, :1], 0.0, 1.0, first_step=1.0)
+    assert times[6::6] == pytest.approx([1.0, 0.2, 0.04])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("when", [0.0, 0.5])
+def test_a_slope_that_is_not_finite_makes_its_row_nan_and_no_other(value, when):
+    def f(t, y):
+        slopes = turning(t, y)
+        return torch.where((y[:, 2:] == 40.0) & (t >= when), value, slopes)
+
+    clean, broken = solve(turning, STIFF, 0.0, 1.0), solve(f, STIFF, 0.0, 1.0)
+    others = [0, 2, 3, 4, 5]
+    assert broken[1].isnan().all()
+    torch.testing.assert_close(broken[others], clean[others], rtol=1e-12, atol=1e-12)
+
+
+def test_a_lost_row_is_not_asked_for_again():
+    asked = []
+    y = solve(lambda t, y: asked.append(len(y)) or float("nan") * y, STIFF, 0.0, 1.0)
+    assert y.isnan().all()
+    assert asked == [len(STIFF)] * 7
+
+
+def test_a_row_of_too_many_steps_is_nan_and_no_other(monkeypatch):
+    clean = solve(turning, STIFF, 0.0, 1.0)
+    monkeypatch.setattr(_integrate, "_MOST_STEPS", 40)
+    given_up = solve(turning, STIFF, 0.0, 1.0)
+    assert given_up[1].isnan().all()
+    assert torch.equal(given_up[[0, 2, 4]], clean[[0, 2, 4]])
+
+
+def test_ten_thousand_steps_are_the_most():
+    assert _integrate._MOST_STEPS == 10_000
+
+
+def test_no_time_to_pass_leaves_the_state():
+    assert torch.equal(solve(turning, STIFF, 0.7, 0.7), STIFF)
+
+
+@each_way
+def test_a_first_step_beyond_the_end_stops_there(start, end):
+    y = solve(turning, STIFF, start, end, first_step=1e3)
+    torch.testing.assert_close(y, turned(STIFF, end - start), rtol=1e-5, atol=1e-5)
+
+
+def test_state_at_the_start_is_not_written_to():
+    before = STIFF.clone()
+    solve(turning, STIFF, 0.0, 1.0)
+    assert torch.equal(STIFF, before)
+
+
+def test_an_empty_batch_has_an_empty_solution():
+    assert solve(turning, STIFF[:0], 0.0, 1.0).shape == (0, 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_solution_keeps_the_dtype_of_the_state(dtype):
+    y = solve(turning, STIFF[[0, 2, 4]].to(dtype), 0.0, 1.0, 1e-5)
+    assert y.dtype == dtype
+    torch.testing.assert_close(y.double(), turned(STIFF[[0, 2, 4]], 1.0), rtol=1e-4, atol=1e-4)

@@ -6,6 +6,7 @@ a small design with exactly the moments of the law gives the expectation itself.
 
 import inspect
 import itertools
+import math
 import re
 
 import pytest
@@ -20,13 +21,22 @@ from skscore.losses import (
     PROJECTIONS,
     DenoisingAutoencoder,
     DenoisingScoreMatching,
+    DiffusionScoreMatching,
     ExplicitScoreMatching,
     FiniteDifferenceSlicedScoreMatching,
     ImplicitScoreMatching,
     Loss,
     SlicedScoreMatching,
 )
-from skscore.noise import GaussianNoise
+from skscore.noise import (
+    PROCESSES,
+    SCHEDULES,
+    WEIGHTINGS,
+    GaussianNoise,
+    StraightFlow,
+    VarianceExploding,
+    VariancePreserving,
+)
 
 SLICED = [SlicedScoreMatching, FiniteDifferenceSlicedScoreMatching]
 each_sliced = pytest.mark.parametrize("loss_class", SLICED)
@@ -309,6 +319,253 @@ def test_finite_differences_converge_with_the_square_of_the_step(projection, var
     assert ((orders - 2).abs() < 0.1).all()
 
 
+# Diffusion: the same at levels drawn for every row
+
+each_schedule = pytest.mark.parametrize("levels", SCHEDULES)
+each_weighting = pytest.mark.parametrize("weighting", WEIGHTINGS)
+
+
+def score_of(field, sigma):
+    """The score at one level of a field F, by the table of skscore._canonical."""
+    cos = 1 / math.sqrt(1 + sigma**2)
+    theta = torch.full((1, 1), math.atan(sigma), dtype=torch.float64)
+    return lambda x: -cos * (cos * x + field(cos * x, theta) / sigma)
+
+
+def curved_field(y, theta):
+    return theta.cos() * y.sin() + theta.sin() * y.flip(1)
+
+
+@each_pairing
+@each_schedule
+@pytest.mark.parametrize("sigma", [0.05, 1.0, 20.0])
+def test_diffusion_at_a_single_level_is_denoising_of_its_score(antithetic, levels, sigma):
+    x, ends = normal(8, 2), (sigma * (1 - 1e-9), sigma * (1 + 1e-9))
+    loss = DiffusionScoreMatching(StraightFlow(), *ends, levels, "sigma2", antithetic)
+    values, generator = loss(curved_field, x, generator=seeded()), seeded()
+    loss.draw_angles(x, generator)  # what the noise is drawn after
+    denoising = DenoisingScoreMatching(GaussianNoise(sigma), "sigma2", antithetic)
+    expected = denoising(score_of(curved_field, sigma), x, generator=generator)
+    close(values, expected, 1e-6)
+
+
+@each_weighting
+def test_diffusion_is_its_formula_in_the_angles_and_the_noise(weighting):
+    x, seen = normal(8, 2), []
+
+    def field(y, theta):
+        seen.extend((y, theta))
+        return curved_field(y, theta)
+
+    loss = DiffusionScoreMatching(StraightFlow(), 0.1, 5.0, "karras", weighting, antithetic=False)
+    values = loss(field, x, generator=seeded())
+    y, theta = seen
+    assert theta.shape == (8, 1)
+    eps = (y - theta.cos() * x) / theta.sin()
+    error = curved_field(y, theta) - (theta.cos() * eps - theta.sin() * x)
+    sigma = theta.tan()[:, 0]
+    rate = 7 * (5 ** (1 / 7) - 0.1 ** (1 / 7)) / sigma ** (1 / 7)  # d log sigma / du of karras
+    factor = {"sigma2": sigma**2, "likelihood": 2 * sigma**2 * rate}.get(
+        weighting, sigma**2 + sigma**4
+    )
+    close(values, 0.5 * factor / (sigma**2 + sigma**4) * error.square().sum(1))
+    close(loss.draw_angles(x, seeded())[0], theta)
+
+
+@each_weighting
+def test_angles_and_weights_hold_no_graph(weighting):
+    loss = DiffusionScoreMatching(VariancePreserving(), weighting=weighting)
+    assert not any(v.requires_grad for v in loss.draw_angles(normal(5, 2), seeded()))
+
+
+def test_antithetic_pairs_of_a_row_share_its_angle():
+    x, seen = normal(8, 2), []
+    loss = DiffusionScoreMatching(StraightFlow())
+    loss(lambda y, theta: seen.extend((y, theta)) or y, x, generator=seeded())
+    (y_plus, y_minus), (theta, again) = (v.split(8) for v in seen)
+    assert torch.equal(theta, again)
+    close(y_plus + y_minus, 2 * theta.cos() * x)
+
+
+def test_antithetic_is_the_mean_over_both_signs_of_the_noise():
+    x, seen = normal(8, 2), []
+
+    def field(y, theta):
+        seen.append(y)
+        return curved_field(y, theta)
+
+    pairs = DiffusionScoreMatching(StraightFlow())(field, x, generator=seeded())
+    plain = DiffusionScoreMatching(StraightFlow(), antithetic=False)
+    theta, weights = plain.draw_angles(x, seeded())
+    total = torch.zeros(8).double()
+    for y in seen[0].split(8):
+        v = (theta.cos() * y - x) / theta.sin()  # the field of a point mass at the row
+        total += 0.5 * weights[:, 0] * (curved_field(y, theta) - v).square().sum(1)
+    close(pairs, total / 2)
+    half = plain(curved_field, x, generator=seeded())
+    assert not torch.allclose(half, pairs)
+
+
+@pytest.mark.parametrize("weighting", [None, *WEIGHTINGS])
+@pytest.mark.parametrize("levels", [None, *SCHEDULES])
+@pytest.mark.parametrize("process", PROCESSES)
+def test_levels_and_weighting_of_none_are_those_of_the_process(process, levels, weighting):
+    process, x = PROCESSES[process](), normal(8, 2)
+    named = DiffusionScoreMatching(
+        process, 0.01, 50.0, levels or process.levels, weighting or process.weighting
+    )
+    silent = DiffusionScoreMatching(process, 0.01, 50.0, levels, weighting)
+    for a, b in zip(silent.draw_angles(x, seeded()), named.draw_angles(x, seeded()), strict=True):
+        assert torch.equal(a, b)
+
+
+@each_schedule
+def test_a_callable_weighting_is_a_function_of_the_level(levels):
+    x = normal(8, 2)
+    for name, weighting in (("sigma2", torch.square), ("edm", lambda s: s**2 * (1 + s**2))):
+        named, called = (
+            DiffusionScoreMatching(VariancePreserving(), levels=levels, weighting=w)
+            for w in (name, weighting)
+        )
+        close(draw(called, x), draw(named, x))
+
+
+@each_schedule
+@pytest.mark.parametrize("n", [1, 2, 50])
+def test_angles_of_a_batch_fall_one_in_each_of_as_many_equal_parts(levels, n):
+    process = VariancePreserving()
+    loss = DiffusionScoreMatching(process, 0.01, 50.0, levels)
+    cuts = SCHEDULES[levels](torch.arange(n + 1).double() / n, process, 0.01, 50.0)
+    for seed in range(3):
+        theta, weights = loss.draw_angles(normal(n, 2), seeded(seed))
+        assert theta.shape == weights.shape == (n, 1)
+        theta = theta.flatten().sort()[0]
+        assert (cuts[:-1] <= theta + 1e-9).all()
+        assert (theta <= cuts[1:] + 1e-9).all()
+
+
+def test_a_row_has_a_level_of_any_part_and_any_place_in_it():
+    loss = DiffusionScoreMatching(StraightFlow(), 0.01, 50.0, "theta")
+    generator, x = seeded(), normal(4, 2)
+    theta = torch.cat([loss.draw_angles(x, generator)[0].T for _ in range(2000)])
+    low, high = math.atan(0.01), math.atan(50.0)
+    u = (theta - low) / (high - low)
+    assert_mean(u, torch.full((4,), 0.5).double())
+    assert_mean(u**2, torch.full((4,), 1 / 3).double())
+    assert_mean((4 * u % 1) ** 2, torch.full((4,), 1 / 3).double())
+
+
+def integral(d, squares, sigma_min, sigma_max):
+    """``int cot(theta) E |v|^2 dtheta`` of a row, the loss of F = 0 (see lower_bound)."""
+    low, high = (sigma**2 / (1 + sigma**2) for sigma in (sigma_min, sigma_max))
+    return 0.5 * d * (math.log(high / low) - (high - low)) + 0.5 * squares * (high - low)
+
+
+@each_schedule
+@pytest.mark.parametrize("process", PROCESSES)
+@pytest.mark.parametrize("ends", [(0.02, 8.0), (0.3, 50.0)])
+def test_likelihood_weighting_makes_the_same_integral_of_any_levels(levels, process, ends):
+    # The mean of |v|^2 over the noise is exact, over the levels it is the rule of midpoints.
+    d, squares, x = 3, 5.0, normal(4000, 3)
+    loss = DiffusionScoreMatching(PROCESSES[process](), *ends, levels, "likelihood")
+    values = []
+    for seed in range(4):
+        theta, weights = loss.draw_angles(x, seeded(seed))
+        values.append(0.5 * (weights * (d * theta.cos() ** 2 + squares * theta.sin() ** 2)).mean())
+    close(torch.stack(values).mean(), torch.tensor(integral(d, squares, *ends)).double(), 5e-3)
+
+
+@each_schedule
+@each_pairing
+def test_likelihood_loss_of_no_field_has_its_closed_form(levels, antithetic):
+    x = normal(1, 3).expand(10_000, 3)
+    process, ends = VariancePreserving(), (0.02, 8.0)
+    loss = DiffusionScoreMatching(process, *ends, levels, "likelihood", antithetic)
+    values = loss(lambda y, theta: 0 * y, x, generator=seeded())
+    assert_mean(values, integral(3, x[0].square().sum().item(), *ends))
+
+
+def gaussian_field(mean, variance):
+    def field(y, theta):
+        cos, sin = theta.cos(), theta.sin()
+        slope = cos * sin * (1 - variance) / (cos**2 * variance + sin**2)
+        return slope * (y - cos * mean) - sin * mean
+
+    return field
+
+
+def two_points(y, theta):
+    """The field of rows that are all ones or all minus ones, in one dimension."""
+    cos, sin = theta.cos(), theta.sin()
+    return (cos * y - torch.tanh(cos * y / sin**2)) / sin
+
+
+MEAN, VARIANCE = torch.tensor([1.0, -0.5]).double(), torch.tensor([0.3, 2.0]).double()
+EXACT = {
+    "gaussian": (gaussian_field(MEAN, VARIANCE), MEAN + VARIANCE.sqrt() * normal(10_000, 2)),
+    "two points": (
+        two_points,
+        torch.ones(10_000, 1).double() * torch.tensor([1.0, -1.0]).repeat(5000)[:, None],
+    ),
+}
+
+
+@pytest.mark.parametrize("law", EXACT)
+@each_weighting
+@each_schedule
+def test_the_exact_field_minimises_the_diffusion_loss(law, weighting, levels):
+    # Along F + a f the loss is a parabola in a: its slope at the exact F is zero for every f.
+    field, x = EXACT[law]
+    directions = {
+        "shift": lambda y, theta: torch.ones_like(y),
+        "scale": lambda y, theta: y,
+        "level": lambda y, theta: theta.sin() * y.sin(),
+    }
+    amounts = torch.zeros(len(x), 3, dtype=torch.float64, requires_grad=True)
+
+    def perturbed(y, theta):
+        a = amounts.repeat(len(y) // len(x), 1)
+        parts = [a[:, [k]] * f(y, theta) for k, f in enumerate(directions.values())]
+        return field(y, theta) + sum(parts)
+
+    loss = DiffusionScoreMatching(StraightFlow(), 0.05, 20.0, levels, weighting)
+    value = loss(perturbed, x, generator=seeded())
+    (slopes,) = torch.autograd.grad(value.sum(), amounts)
+    assert_mean(slopes, torch.zeros(3).double())
+    for f in directions.values():
+        for amount in (0.5, -0.5):
+            worse = loss(
+                lambda y, t, f=f, a=amount: field(y, t) + a * f(y, t), x, generator=seeded()
+            )
+            assert worse.mean() > value.mean()
+
+
+def test_antithetic_pairs_cut_the_variance_of_the_diffusion_gradient():
+    a = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+
+    def gradient_variance(antithetic):
+        loss = DiffusionScoreMatching(StraightFlow(), 0.01, 0.1, antithetic=antithetic)
+        x = normal(64, 2).repeat(1 if antithetic else 2, 1)
+        values = [loss(lambda y, t: a * y, x, generator=seeded(k)).mean() for k in range(50)]
+        return torch.cat([torch.autograd.grad(v, a)[0] for v in values]).var()
+
+    assert gradient_variance(False) > 10 * gradient_variance(True)
+
+
+def test_range_of_a_diffusion_loss_is_by_default_that_of_the_processes():
+    process = VarianceExploding()
+    params = DiffusionScoreMatching(process).get_params()
+    assert {name: params[name] for name in process.get_params()} == process.get_params()
+
+
+def test_process_of_a_diffusion_loss_is_a_nested_parameter():
+    loss = DiffusionScoreMatching(VariancePreserving())
+    copy = clone(loss).set_params(process__beta_max=5.0)
+    assert (loss.process.beta_max, copy.get_params()["process__beta_max"]) == (20.0, 5.0)
+    fresh = DiffusionScoreMatching(VariancePreserving(beta_max=5.0))
+    assert torch.equal(draw(copy, normal(5, 2)), draw(fresh, normal(5, 2)))
+
+
 # Laws over every loss
 
 EVERY_LOSS = [
@@ -319,6 +576,8 @@ EVERY_LOSS = [
     DenoisingScoreMatching(GaussianNoise(0.3)),
     DenoisingScoreMatching(GaussianNoise(0.3), "sigma2", antithetic=False),
     DenoisingAutoencoder(GaussianNoise(0.3)),
+    DiffusionScoreMatching(VarianceExploding()),
+    DiffusionScoreMatching(StraightFlow(), 0.01, 3.0, "karras", "likelihood", antithetic=False),
 ]
 
 
@@ -330,8 +589,13 @@ def stable_name(loss):
 each_loss = pytest.mark.parametrize("loss", EVERY_LOSS, ids=stable_name)
 
 
+def at_all_levels(field):
+    """The field, that ignores the angles which a diffusion loss passes on."""
+    return lambda x, *angles: field(x)
+
+
 def draw(loss, x, seed=0):
-    return loss(CURVED, x, generator=seeded(seed))
+    return loss(at_all_levels(CURVED), x, generator=seeded(seed))
 
 
 def test_laws_walk_every_loss_of_the_module():
@@ -344,7 +608,7 @@ def test_laws_walk_every_loss_of_the_module():
 @pytest.mark.parametrize("n", [1, 5])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_there_is_one_value_per_row_in_the_dtype_of_the_rows(loss, n, dtype):
-    values = loss(torch.sin, normal(n, 2).to(dtype), generator=seeded())
+    values = loss(at_all_levels(torch.sin), normal(n, 2).to(dtype), generator=seeded())
     assert (values.shape, values.dtype) == ((n,), dtype)
 
 
@@ -367,9 +631,10 @@ def test_global_rng_is_untouched_and_the_rows_are_left_alone(loss):
 @each_loss
 def test_a_graph_is_held_only_while_autograd_records(loss):
     slope, x = torch.ones(2, dtype=torch.float64, requires_grad=True), normal(5, 2)
-    assert loss(lambda x: -slope * x.sin(), x, generator=seeded()).requires_grad
+    field = at_all_levels(lambda x: -slope * x.sin())
+    assert loss(field, x, generator=seeded()).requires_grad
     with torch.no_grad():
-        assert not loss(lambda x: -slope * x.sin(), x, generator=seeded()).requires_grad
+        assert not loss(field, x, generator=seeded()).requires_grad
 
 
 FIXED = [*EVERY_LOSS[:2], *(over_all_signs(c, 2, r) for c in SLICED for r in (True, False))]
@@ -400,11 +665,30 @@ def test_noise_level_is_a_nested_parameter(loss_class):
 
 NO_NOISE = GaussianNoise(0.0)
 SIGMA = "'sigma' parameter of GaussianNoise must be a number in the range (0.0, inf)"
+RANGE = "'sigma_min' parameter of DiffusionScoreMatching must be "
 BAD_OPTIONS = [
     (DenoisingScoreMatching(NO_NOISE, "sigma"), "be one of: None, 'sigma2'. Got 'sigma'"),
     (DenoisingScoreMatching(NO_NOISE), SIGMA),
     (DenoisingAutoencoder(NO_NOISE), SIGMA),
     (FiniteDifferenceSlicedScoreMatching(step=0.0), "'step' parameter of FiniteDifference"),
+    (
+        DiffusionScoreMatching(StraightFlow(), levels="even"),
+        "'levels' parameter of DiffusionScoreMatching must be one of: 'time', 'theta', "
+        "'loguniform', 'lognormal', 'karras'. Got 'even' instead.",
+    ),
+    (
+        DiffusionScoreMatching(StraightFlow(), weighting="snr"),
+        "'weighting' parameter of DiffusionScoreMatching must be one of: 'sigma2', "
+        "'likelihood', 'edm'. Got 'snr' instead.",
+    ),
+    *(
+        (
+            DiffusionScoreMatching(StraightFlow(), sigma_min, 2.0),
+            f"{RANGE}less than its 'sigma_max', 2.0. Got {sigma_min!r} instead.",
+        )
+        for sigma_min in (2.0, 3.0)
+    ),
+    (DiffusionScoreMatching(StraightFlow(), -1.0), f"{RANGE}a number in the range (0.0, inf)"),
     *((c(projection="cube"), "be one of: 'rademacher', 'gaussian', 'sphere'") for c in SLICED),
     *((c(n_projections=0), f"'n_projections' parameter of {c.__name__} must") for c in SLICED),
     *((c(n_projections=1.5), "must be an int in the range [1, inf). Got 1.5") for c in SLICED),

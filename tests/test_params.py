@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from skscore._params import Part, check_choice, check_count, check_positive
+from skscore._params import Part, check_choice, check_count, check_in_range, check_positive
 from skscore.losses import DenoisingScoreMatching
 from skscore.noise import GaussianNoise
 
@@ -156,3 +156,31 @@ def test_a_part_and_its_parameter_set_together_mean_the_new_part():
 def test_a_number_has_no_parameters():
     with pytest.raises(ValueError, match="'sigma' of GaussianNoise has no parameters: 'sigma__x'"):
         GaussianNoise().set_params(sigma__x=1)
+
+
+INF = float("inf")
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high"),
+    [(0.0, 0.0, 1.0), (1, 0.0, 1.0), (np.float32(0.5), 0.0, 1.0), (1e300, 0.0, INF), (-2, -3, -1)],
+)
+def test_check_in_range_takes_finite_numbers_from_end_to_end(value, low, high):
+    check_in_range(Wheel(), "radius", value, low, high)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, INF, -INF, float("nan"), True, "1", None])
+def test_check_in_range_says_what_is_allowed_and_what_was_given(value):
+    message = (
+        "The 'radius' parameter of Wheel must be a number in the range [0.0, 1.0]. "
+        f"Got {value!r} instead."
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check_in_range(Wheel(), "radius", value, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("value", [-0.1, INF, float("nan")])
+def test_check_in_range_without_an_upper_end_is_open_at_infinity(value):
+    message = f"must be a number in the range [0.0, inf). Got {value!r} instead."
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check_in_range(Wheel(), "radius", value, 0.0, INF)

@@ -11,6 +11,7 @@ from sklearn.mixture import GaussianMixture
 from skscore import (
     DenoisingScoreEstimator,
     DensityScoreEstimator,
+    DiffusionScoreEstimator,
     ScoreBasedSampler,
     SlicedScoreEstimator,
 )
@@ -18,7 +19,7 @@ from skscore._sampler import split_r_hat
 from skscore.datasets import make_gaussian, make_two_gaussians
 from skscore.exceptions import NotFittedError, SamplingDivergedError
 from skscore.metrics import hyvarinen_scorer
-from skscore.samplers import UnadjustedLangevin, WalkJump
+from skscore.samplers import REVERSE_SAMPLERS, SAMPLERS, Heun, UnadjustedLangevin, WalkJump
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -213,3 +214,86 @@ def test_small_steps_are_taken_more_often():
 def test_the_scorer_takes_a_sampler():
     sampler = ScoreBasedSampler(FrozenEstimator(fitted()))
     assert hyvarinen_scorer(sampler, X) == sampler.score(X)
+
+
+# -- reverse samplers --------------------------------------------------------------------------
+
+MEAN, SPREAD = np.array([3.0, -20.0]), np.array([2.0, 5.0])
+
+
+def noised_score(X, sigma):
+    """Exact score of independent normal columns with noise of standard deviation sigma."""
+    return -(X - MEAN) / (SPREAD**2 + sigma**2)
+
+
+def diffusion(**params):
+    return DiffusionScoreEstimator(random_state=0, **BRIEF, **params).fit(X)
+
+
+@pytest.mark.parametrize("method", REVERSE_SAMPLERS)
+def test_a_callable_score_of_all_levels_is_sampled_by_every_method(method):
+    rows = np.random.default_rng(0).normal(MEAN, SPREAD, size=(500, 2))
+    sampler = ScoreBasedSampler(noised_score, method, init=rows)
+    draws = sampler.sample(4000, random_state=0)
+    np.testing.assert_allclose((draws.mean(0) - MEAN) / SPREAD, 0, atol=0.08)
+    np.testing.assert_allclose(draws.std(0) / SPREAD, 1, atol=0.1)
+    assert sampler.n_steps_ == REVERSE_SAMPLERS[method].n_steps
+    np.testing.assert_array_equal(draws, sampler.sample(4000, random_state=0))
+
+
+def test_location_and_scale_of_a_callable_come_from_the_rows_of_fit():
+    rows = np.random.default_rng(0).normal(MEAN, SPREAD, size=(500, 2))
+    fitted, given = (
+        ScoreBasedSampler(noised_score, "heun").fit(rows),
+        ScoreBasedSampler(noised_score, "heun"),
+    )
+    np.testing.assert_array_equal(fitted.sample(5, 0), given.sample(5, 0, init=rows))
+    with pytest.raises(ValueError, match="does not know the location and scale of the rows"):
+        given.sample(5)
+
+
+def test_it_draws_what_a_diffusion_estimator_draws():
+    est = diffusion()
+    sampler = ScoreBasedSampler(FrozenEstimator(est), Heun(), n_steps=5)
+    rows = sampler.sample(2000, random_state=0)
+    assert sampler.n_steps_ == 5
+    moments_agree(rows, est.sample(5000, 1), rtol=0.15)
+    assert isinstance(
+        ScoreBasedSampler(FrozenEstimator(est))._sampler(est), REVERSE_SAMPLERS["heun"]
+    )
+
+
+@pytest.mark.parametrize("method", SAMPLERS)
+def test_chains_run_at_any_level_of_a_diffusion_estimator(method):
+    est = diffusion(learning_rate_init=1e-30)
+    sampler = ScoreBasedSampler(FrozenEstimator(est), method, sigma=0.5, burn_in=500)
+    rows = sampler.sample(4000, random_state=0)
+    noise = 1.25 if method == "langevin" else 1.0
+    shrunk = 1 / 1.25 if method == "walk_jump" else 1.0  # of the posterior mean
+    moments_agree(rows, est.location_ + 0 * rows + _normal(est, noise * shrunk), rtol=0.15)
+
+
+def _normal(est, factor):
+    z = np.random.default_rng(0).normal(size=(20_000, 2))[:4000]
+    return np.sqrt(factor) * z @ np.linalg.cholesky(est.covariance_).T
+
+
+def test_a_score_of_one_level_has_no_reverse_sampler():
+    for part in (LAW.score_function, FrozenEstimator(fitted())):
+        with pytest.raises(ValueError, match="Heun needs the score at every noise level"):
+            ScoreBasedSampler(part, "heun", init=X).sample(3)
+
+
+@pytest.mark.parametrize(
+    "params", [{"sigma": 0.1}, {"step_size": 0.1}, {"burn_in": 5}, {"n_chains": 3}]
+)
+def test_parameters_of_chains_are_refused_with_a_reverse_sampler(params):
+    (name,) = params
+    with pytest.raises(ValueError, match=f"'{name}' parameter .* is one of Markov chains"):
+        ScoreBasedSampler(noised_score, "ddpm", init=X, **params).sample(3)
+
+
+def test_a_callable_that_returns_the_wrong_shape_is_refused():
+    sampler = ScoreBasedSampler(lambda X, sigma: X[:, :1], "heun", init=X)
+    with pytest.raises(ValueError, match="must return an array of the shape of its rows"):
+        sampler.sample(3)

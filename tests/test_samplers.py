@@ -164,7 +164,7 @@ class Counter(Sampler):
 
 @pytest.mark.parametrize("chunk", [1, 2, 100])
 def test_draws_come_draw_by_draw_with_thin_steps_between(chunk, monkeypatch):
-    monkeypatch.setattr("skscore.samplers._CHUNK", chunk)
+    monkeypatch.setattr("skscore.samplers._markov._CHUNK", chunk)
     starts = torch.tensor([[0.0], [100.0], [200.0]])
     chains = run_chains(
         Counter(), standard_score, starts, burn_in=3, thin=2, n_draws=3, generator=seeded()

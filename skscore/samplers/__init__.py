@@ -43,6 +43,27 @@ REVERSE_SAMPLERS: dict[str, type[ReverseSampler]] = {
 }
 """Samplers over all noise levels, by name."""
 
+
+def reverse_sampler(method: str | ReverseSampler) -> ReverseSampler:
+    """A sampler over all levels from its name, or itself.
+
+    Examples
+    --------
+    >>> from skscore.samplers import reverse_sampler
+    >>> reverse_sampler("ddim")
+    DDIM(eta=0.0)
+    """
+    if isinstance(method, ReverseSampler):
+        return method
+    if method not in REVERSE_SAMPLERS:
+        legal = ", ".join(repr(name) for name in REVERSE_SAMPLERS)
+        raise ValueError(
+            f"The method of a sampler over all levels must be a ReverseSampler or one of: {legal}. "
+            f"Got {method!r} instead."
+        )
+    return REVERSE_SAMPLERS[method]()
+
+
 __all__ = [
     "DDIM",
     "REVERSE_SAMPLERS",
@@ -62,6 +83,7 @@ __all__ = [
     "UnadjustedLangevin",
     "WalkJump",
     "largest_curvature",
+    "reverse_sampler",
     "run_chains",
     "run_reverse",
 ]

@@ -1,0 +1,84 @@
+"""Estimators as transformers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import kstest
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+
+from skscore import DenoisingScoreEstimator, DiffusionScoreEstimator, FlowTransformer
+from skscore.datasets import make_two_gaussians
+from skscore.exceptions import NotFittedError
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+LAW = make_two_gaussians(0.7, 5.0)
+X = LAW.sample(1000, 0)
+
+
+@pytest.fixture(scope="module")
+def flow():
+    est = DiffusionScoreEstimator(hidden_layer_sizes=(64, 64), max_iter=30, random_state=0)
+    return FlowTransformer(est).fit(X)
+
+
+def test_rows_become_independent_and_normal(flow):
+    y = flow.transform(LAW.sample(2000, 1))
+    np.testing.assert_allclose(np.cov(y.T), np.eye(2), atol=0.12)
+    assert all(kstest(column, "norm").statistic < 0.06 for column in y.T)
+
+
+def test_the_inverse_takes_rows_back(flow):
+    rows = LAW.sample(300, 2)
+    np.testing.assert_allclose(flow.inverse_transform(flow.transform(rows)), rows, atol=2e-3)
+
+
+def test_normal_rows_become_rows_of_the_law(flow):
+    rows = flow.inverse_transform(np.random.default_rng(0).normal(size=(2000, 2)))
+    assert abs((rows[:, 0] > 2.5).mean() - LAW.sample(20_000, 3)[:, 0].__gt__(2.5).mean()) < 0.05
+    np.testing.assert_allclose(rows.mean(0), X.mean(0), atol=0.2)
+
+
+def test_its_jacobian_is_that_of_the_estimators_density(flow):
+    row, h = np.array([[0.3, -0.4]]), 1e-3
+    steps = np.concatenate([row + h * np.eye(2), row - h * np.eye(2)])
+    y = flow.transform(steps)
+    jacobian = (y[:2] - y[2:]) / (2 * h)
+    y0 = flow.transform(row)
+    log_density = -0.5 * (y0**2).sum() - np.log(2 * np.pi) + np.linalg.slogdet(jacobian)[1]
+    assert log_density == pytest.approx(flow.estimator_.score_samples(row)[0], abs=0.02)
+
+
+def test_it_is_a_step_of_a_pipeline_with_named_columns(flow):
+    frame = pd.DataFrame(X, columns=["a", "b"])
+    brief = DiffusionScoreEstimator(hidden_layer_sizes=(16, 16), max_iter=2, random_state=0)
+    pipeline = make_pipeline(FlowTransformer(brief), LinearRegression()).fit(frame, X[:, 0])
+    assert pipeline.predict(frame).shape == (1000,)
+    names = list(pipeline[0].get_feature_names_out())
+    assert names == ["flowtransformer0", "flowtransformer1"]
+    pipeline[0].set_output(transform="pandas")
+    latent = pipeline[0].transform(frame)
+    np.testing.assert_allclose(pipeline[0].inverse_transform(latent), X, atol=1e-3)
+
+
+def test_a_frozen_estimator_is_taken_over_as_it_is(flow):
+    frozen = FlowTransformer(FrozenEstimator(flow.estimator_)).fit(X[:10])
+    np.testing.assert_array_equal(frozen.transform(X[:5]), flow.transform(X[:5]))
+    assert frozen.estimator_ is flow.estimator_
+
+
+def test_what_is_not_a_diffusion_estimator_is_refused():
+    for other in (DenoisingScoreEstimator(), FrozenEstimator(DenoisingScoreEstimator())):
+        with pytest.raises(ValueError, match="'estimator' parameter of FlowTransformer must be"):
+            FlowTransformer(other).fit(X)
+    unfitted = FlowTransformer(FrozenEstimator(DiffusionScoreEstimator()))
+    with pytest.raises(NotFittedError):
+        unfitted.fit(X)
+
+
+def test_the_number_of_columns_is_held_both_ways(flow):
+    for method in (flow.transform, flow.inverse_transform):
+        with pytest.raises(ValueError, match="3 features, but .* is expecting 2"):
+            method(np.zeros((4, 3)))

@@ -1,0 +1,321 @@
+"""The diffusion estimator: one network over all noise levels."""
+
+import pickle
+
+import numpy as np
+import pytest
+from scipy.integrate import trapezoid
+from scipy.stats import kstest, multivariate_normal
+
+from skscore import DiffusionScoreEstimator
+from skscore._diffusion import DEFAULT_METHOD
+from skscore.datasets import make_gaussian, make_gaussian_mixture, make_two_gaussians
+from skscore.metrics import hyvarinen_score, relative_fisher_divergence
+from skscore.noise import PROCESSES, SCHEDULES, WEIGHTINGS, VariancePreserving
+from skscore.samplers import DDIM, REVERSE_SAMPLERS, Heun
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+LAW = make_gaussian([3.0, -20.0], [[4.0, 3.0], [3.0, 25.0]])
+X = LAW.sample(400, 0)
+BRIEF = {"hidden_layer_sizes": (16, 16), "max_iter": 2, "random_state": 0}
+MODES = make_gaussian_mixture([0.7, 0.3], [[-3.0], [4.0]], [[[1.0]], [[0.25]]])
+
+
+def brief(**params):
+    return DiffusionScoreEstimator(**{**BRIEF, **params}).fit(X)
+
+
+@pytest.fixture(scope="module")
+def bimodal():
+    """A model of two modes on the line, some thousand rows."""
+    est = DiffusionScoreEstimator(hidden_layer_sizes=(64, 64), max_iter=60, random_state=0)
+    return est.fit(MODES.sample(2000, 0))
+
+
+@pytest.fixture(scope="module")
+def plane():
+    """A model of two modes in the plane."""
+    est = DiffusionScoreEstimator(hidden_layer_sizes=(64, 64), max_iter=25, random_state=0)
+    return est.fit(make_two_gaussians(0.7, 5.0).sample(1000, 0))
+
+
+# -- the Gaussian it starts from ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("standardize", ["whiten", "scale", None])
+def test_the_untrained_model_is_a_gaussian_exactly(standardize):
+    est = brief(learning_rate_init=1e-30, standardize=standardize)
+    covariance = {
+        "whiten": est.covariance_,
+        "scale": np.diag(np.diag(est.covariance_)),
+        None: np.eye(2),
+    }[standardize]
+    rows = LAW.sample(50, 1)
+    law = multivariate_normal(est.location_, covariance)
+    np.testing.assert_allclose(est.score_samples(rows), law.logpdf(rows), atol=1e-6)
+    np.testing.assert_allclose(est.score_lower_bound(rows), law.logpdf(rows), atol=1e-5)
+    pull = np.linalg.solve(covariance, (est.location_ - rows).T).T
+    for sigma in (0.002, 0.5, 80.0):
+        shrunk = 1 / (1 + sigma**2)
+        np.testing.assert_allclose(est.score_function(rows, sigma), shrunk * pull, rtol=1e-5)
+        clean = est.location_ + shrunk * (rows - est.location_)
+        np.testing.assert_allclose(est.denoise(rows, sigma), clean, rtol=1e-5)
+        trace = -shrunk * np.trace(np.linalg.inv(covariance))
+        np.testing.assert_allclose(est.score_divergence(rows, sigma), trace, rtol=1e-5)
+
+
+def test_samples_of_the_untrained_model_are_those_of_the_gaussian_without_steps():
+    est = brief(learning_rate_init=1e-30)
+    rows = est.sample(20_000, random_state=0, method="rk4", n_steps=1)
+    z = np.linalg.solve(np.linalg.cholesky(est.covariance_), (rows - est.location_).T)
+    np.testing.assert_allclose(np.cov(z), np.eye(2), atol=0.04)
+    assert all(kstest(column, "norm").pvalue > 0.01 for column in z)
+
+
+# -- densities ---------------------------------------------------------------------------------
+
+
+def test_the_density_on_the_line_integrates_to_one_and_is_near_the_truth(bimodal):
+    grid = np.linspace(-12, 12, 1201)[:, None]
+    log_density = bimodal.score_samples(grid)
+    assert abs(trapezoid(np.exp(log_density), grid[:, 0]) - 1) < 1e-2
+    rows = MODES.sample(1000, 1)
+    gap = (MODES.score_samples(rows) - bimodal.score_samples(rows)).mean()
+    assert -0.02 < gap < 0.06
+
+
+def test_the_density_in_the_plane_integrates_to_one(plane):
+    axis = np.linspace(-9, 14, 120)
+    grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+    mass = np.exp(plane.score_samples(grid)).sum() * (axis[1] - axis[0]) ** 2
+    assert abs(mass - 1) < 1e-2
+
+
+@pytest.mark.parametrize("method", ["dpm_solver", "heun", "rk4", "dormand_prince"])
+def test_samples_agree_with_the_density_of_the_same_model(bimodal, method):
+    grid = np.linspace(-12, 12, 2401)
+    density = np.exp(bimodal.score_samples(grid[:, None]))
+    cumulative = np.cumsum(density) / density.sum()
+    rows = bimodal.sample(3000, random_state=1, method=method, n_steps=40)[:, 0]
+    statistic = kstest(rows, lambda x: np.interp(x, grid, cumulative)).statistic
+    assert statistic < 0.035, "1.95 / sqrt(3000) is the thousandth part"
+
+
+def test_most_log_densities_are_within_a_hundredth_of_a_fine_solution(plane):
+    rows = make_two_gaussians(0.7, 5.0).sample(300, 2)
+    fine = pickle.loads(pickle.dumps(plane)).set_params(density_tol=1e-8)
+    errors = np.abs(plane.score_samples(rows) - fine.score_samples(rows))
+    assert np.quantile(errors, 0.95) < 0.01
+
+
+def test_a_row_does_not_feel_the_rows_beside_it(plane):
+    near, far = np.zeros((3, 2)), np.array([[40.0, -40.0], [1e3, 0.0]])
+    alone = np.concatenate([plane.score_samples(near[:1])] * 3)
+    together = plane.score_samples(np.concatenate([far, near]))[2:]
+    np.testing.assert_allclose(together, alone, rtol=1e-10)
+
+
+def test_the_lower_bound_is_below_the_log_density_and_near_it(bimodal):
+    rows = MODES.sample(500, 3)
+    bound = bimodal.score_lower_bound(rows, n_draws=512).mean()
+    assert -0.4 < bound - MODES.score_samples(rows).mean() < 0.05
+    part = bimodal.score_lower_bound(rows[:5])
+    np.testing.assert_allclose(part, bimodal.score_lower_bound(rows)[:5], rtol=1e-12)
+
+
+def test_probes_estimate_the_exact_divergence_within_their_standard_error(plane):
+    rows = make_two_gaussians(0.7, 5.0).sample(60, 4)
+    exact, zero = plane.score_samples(rows, return_std_error=True)
+    assert not zero.any()
+    probing = pickle.loads(pickle.dumps(plane)).set_params(divergence="probes", n_probes=32)
+    estimate, error = probing.score_samples(rows, return_std_error=True)
+    assert (error > 0).all()
+    assert (np.abs(estimate - exact) < 5 * error + 0.02).all()
+    np.testing.assert_array_equal(estimate, probing.score_samples(rows))
+
+
+def test_score_is_the_weighted_mean_log_density(plane):
+    rows, weights = make_two_gaussians(0.7, 5.0).sample(20, 5), np.arange(20.0)
+    values = plane.score_samples(rows)
+    assert plane.score(rows) == pytest.approx(values.mean())
+    assert plane.score(rows, sample_weight=weights) == pytest.approx(
+        np.average(values, weights=weights)
+    )
+
+
+# -- levels ------------------------------------------------------------------------------------
+
+
+def test_the_curve_is_the_criterion_of_the_score_at_each_level(plane):
+    rows = make_two_gaussians(0.7, 5.0).sample(50, 6)
+    sigmas, scores, errors = plane.sigma_curve(rows)
+    assert sigmas[0] == pytest.approx(0.002)
+    assert sigmas[-1] == pytest.approx(80.0)
+    for k in (3, 20):
+        s = plane.score_function(rows, sigmas[k])
+        trace = plane.score_divergence(rows, sigmas[k], metric=plane.covariance_)
+        value, error = hyvarinen_score(s, trace, plane.covariance_, return_std_error=True)
+        assert scores[k] == pytest.approx(value)
+        assert errors[k] == pytest.approx(error, rel=0.05)
+
+
+def test_the_chosen_level_is_the_best_of_the_curve_on_the_rows_held_out():
+    est = DiffusionScoreEstimator(early_stopping=False, **BRIEF).fit(X)
+    sigmas, scores, _ = est.sigma_curve(X)
+    assert est.sigma_ == sigmas[np.argmax(scores)]
+
+
+def test_the_score_at_the_chosen_level_is_near_the_truth(bimodal):
+    rows = MODES.sample(1000, 7)
+    truth = MODES.score_function(rows)
+    assert relative_fisher_divergence(bimodal.score_function(rows), truth) < 0.15
+
+
+def test_denoising_is_tweedies_formula_at_every_level(plane):
+    rows, sigma = make_two_gaussians(0.7, 5.0).sample(30, 8), 0.4
+    step = sigma**2 * plane.score_function(rows, sigma) @ plane.covariance_
+    np.testing.assert_allclose(plane.denoise(rows, sigma), rows + step, rtol=1e-6)
+
+
+def test_the_energy_of_a_conservative_model_belongs_to_its_score_at_the_chosen_level():
+    est = brief(conservative=True)
+    rows, h = LAW.sample(5, 1), 1e-4
+    for j in range(2):
+        step = h * np.eye(2)[j]
+        slope = (est.energy(rows + step) - est.energy(rows - step)) / (2 * h)
+        np.testing.assert_allclose(-slope, est.score_function(rows)[:, j], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("sigma", [0.001, 81.0, 0.0, -1.0, np.nan, "0.1", True])
+@pytest.mark.parametrize("method", ["score_function", "score_divergence", "denoise"])
+def test_a_level_outside_the_trained_range_is_refused(plane, method, sigma):
+    with pytest.raises(ValueError, match=r"'sigma' of DiffusionScoreEstimator must be None or a "):
+        getattr(plane, method)(np.zeros((1, 2)), sigma)
+
+
+# -- processes and choices ---------------------------------------------------------------------
+
+
+def test_models_of_the_same_rows_under_all_processes_agree():
+    train, rows = MODES.sample(1500, 0), MODES.sample(500, 1)
+    truth, gaps, scores = MODES.score_samples(rows).mean(), {}, {}
+    for name in PROCESSES:
+        est = DiffusionScoreEstimator(
+            name, hidden_layer_sizes=(32, 32), max_iter=30, random_state=0
+        ).fit(train)
+        gaps[name] = truth - est.score(rows)
+        scores[name] = est.score_function(rows, 0.3)
+    assert all(-0.03 < gap < 0.12 for gap in gaps.values()), gaps
+    for name in PROCESSES:
+        assert relative_fisher_divergence(scores[name], scores["ve"]) < 0.03, name
+
+
+def test_processes_differ_in_what_training_sees():
+    curves = [brief(process=name).loss_curve_ for name in PROCESSES]
+    assert len(np.unique(np.round(curves, 6))) > len(curves)
+
+
+def test_a_process_may_be_given_with_its_own_parameters():
+    est = brief(process=VariancePreserving(0.1, 15.0), grid="time", levels="time")
+    assert np.isfinite(est.sample(5, 0)).all()
+    est.set_params(process__beta_max=10.0)
+    assert est.process.beta_max == 10.0
+
+
+def test_a_weighting_may_be_a_function_of_the_level():
+    named, own = brief(weighting="sigma2"), brief(weighting=lambda sigma: sigma**2)
+    np.testing.assert_allclose(named.loss_curve_, own.loss_curve_, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"sigma_min": 1.0, "sigma_max": 1.0}, "'sigma_min' .* must be less than its 'sigma_max'"),
+        ({"sigma_min": 0.0}, "'sigma_min' parameter .* float in the range"),
+        ({"sigma_max": np.nan}, "'sigma_max' parameter .* float in the range"),
+        ({"n_probes": 1}, "'n_probes' parameter"),
+        ({"density_tol": 0}, "'density_tol' parameter"),
+    ],
+)
+def test_bad_parameters_are_refused_before_training_and_leave_it_unfitted(params, words):
+    est = brief()
+    with pytest.raises(ValueError, match=words):
+        est.set_params(**params).fit(X)
+    assert not hasattr(est, "n_features_in_")
+
+
+@pytest.mark.parametrize(
+    ("name", "legal"),
+    [
+        ("process", PROCESSES),
+        ("levels", SCHEDULES),
+        ("weighting", WEIGHTINGS),
+        ("grid", SCHEDULES),
+        ("divergence", ["exact", "probes"]),
+    ],
+)
+def test_unknown_names_are_refused_with_the_list_of_legal_ones(name, legal):
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of Diffusion") as refusal:
+        DiffusionScoreEstimator(**{name: "unheard of"}).fit(X)
+    assert all(repr(choice) in str(refusal.value) for choice in legal)
+
+
+def test_going_on_with_another_range_of_levels_is_refused():
+    est = brief(warm_start=True)
+    with pytest.raises(ValueError, match=r"sigma_range was \(0.002, 80.0\), is \(0.01, 80.0\)"):
+        est.set_params(sigma_min=0.01).fit(X)
+
+
+def test_chunks_are_learnt_one_after_another():
+    est = DiffusionScoreEstimator(hidden_layer_sizes=(32, 32), random_state=0)
+    for seed in range(10):
+        est.partial_fit(MODES.sample(300, seed))
+    rows = MODES.sample(500, 50)
+    assert (MODES.score_samples(rows) - est.score_samples(rows)).mean() < 0.25
+    assert len(est.loss_curve_) == 10
+
+
+# -- samples -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", REVERSE_SAMPLERS)
+def test_every_method_draws_the_modes_with_their_weights(bimodal, method):
+    rows = bimodal.sample(2000, random_state=0, method=method)
+    assert rows.shape == (2000, 1)
+    assert abs((rows > 1).mean() - 0.3) < 0.05
+    assert abs(rows[rows > 1].mean() - 4.0) < 0.1
+    assert abs(rows[rows < 1].std() - 1.0) < 0.12
+
+
+def test_a_method_is_a_name_or_a_sampler():
+    est = brief()
+    by_name = est.sample(4, 0, method="ddim", n_steps=7)
+    np.testing.assert_array_equal(by_name, est.sample(4, 0, method=DDIM(), n_steps=7))
+    np.testing.assert_array_equal(est.sample(4, 0), est.sample(4, 0, method=DEFAULT_METHOD))
+
+
+def test_states_go_from_the_gaussian_fit_to_the_rows(bimodal):
+    rows, states, thetas = bimodal.sample(
+        500, random_state=0, method=Heun(), n_steps=6, return_states=True
+    )
+    assert states.shape == (7, 500, 1)
+    assert thetas[0] == pytest.approx(np.pi / 2)
+    assert thetas[-1] == 0
+    assert (np.diff(thetas) < 0).all()
+    np.testing.assert_array_equal(states[-1], rows)
+    np.testing.assert_array_equal(bimodal.sample(500, 0, method="heun", n_steps=6), rows)
+    start = (states[0] - bimodal.location_) / np.sqrt(bimodal.covariance_[0, 0])
+    assert kstest(start[:, 0], "norm").pvalue > 0.01
+
+
+def test_unknown_methods_and_bad_numbers_are_refused():
+    est = brief()
+    with pytest.raises(ValueError, match="must be a ReverseSampler or one of: 'annealed_la"):
+        est.sample(3, method="euler")
+    with pytest.raises(ValueError, match=r"n_steps must be an int in the range \[1, inf\)"):
+        est.sample(3, n_steps=0)
+    with pytest.raises(ValueError, match=r"n_draws must be an int in the range \[1, inf\)"):
+        est.score_lower_bound(X, n_draws=0)
+    with pytest.raises(ValueError, match="'churn' parameter of Heun must be a number"):
+        est.sample(3, method=Heun(churn=-1))

@@ -1,0 +1,413 @@
+"""The log-density of the probability flow and its lower bound, where both are known."""
+
+import math
+
+import pytest
+import torch
+from numpy.polynomial.hermite_e import hermegauss
+from scipy.stats import kstest
+from torch import nn
+
+from skscore import likelihood
+from skscore._calculus import divergence
+from skscore._canonical import flow
+from skscore._gaussian import GaussianMixture
+from skscore.likelihood import log_density, lower_bound, standard_normal
+from skscore.networks import MLP, DiffusionNetwork, LevelFeatures
+
+SIGMA_MIN, TOL = 0.01, 1e-4
+HALF_PI = math.pi / 2
+
+
+def normal(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def close(actual, expected, tolerance=1e-9):
+    torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance)
+
+
+class ExactMixture:
+    """A Gaussian mixture of full covariances and its field F at any angles.
+
+    Given the component k, y has mean ``cos m_k`` and covariance ``cos^2 C_k + sin^2 I``, and
+    ``F_k = E[cos eps - sin x_0 | y, k]`` is linear in y; in the eigenvectors of C_k every column
+    is by itself.  F mixes them by the responsibilities r_k, so that
+    ``div F = sum_k r_k (tr J_k + (s_k - s) . F_k)`` with the scores s_k and s of y.
+    """
+
+    def __init__(self, weights, means, covariances):
+        self.law = GaussianMixture(weights, means, covariances)
+        self.variances, self.axes = torch.linalg.eigh(covariances)  # (k, d), (k, d, d)
+
+    def __call__(self, y, theta):
+        """F and its divergence, (n, d) and (n, 1)."""
+        cos, sin = theta.cos()[:, :, None], theta.sin()[:, :, None]
+        variances = cos**2 * self.variances + sin**2  # (n, k, d)
+        z = torch.einsum("nkj,kji->nki", y[:, None] - cos * self.law.means, self.axes)
+        log_joint = self.law.weights.log() - 0.5 * (z**2 / variances + variances.log()).sum(2)
+        r = log_joint.softmax(1)[:, :, None]
+        slopes = cos * sin * (1 - self.variances) / variances
+
+        def turn_back(v):
+            return torch.einsum("nki,kji->nkj", v, self.axes)
+
+        fields, scores = turn_back(slopes * z) - sin * self.law.means, turn_back(-z / variances)
+        along = ((scores - (r * scores).sum(1, keepdim=True)) * fields).sum(2, keepdim=True)
+        traces = slopes.sum(2, keepdim=True) + along
+        return (r * fields).sum(1), (r * traces).sum(1)
+
+    def field(self, y, theta):
+        return self(y, theta)[0]
+
+    def log_density(self, x):
+        return self.law.log_density(x)
+
+    def sample(self, n, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        k = torch.multinomial(self.law.weights, n, replacement=True, generator=generator)
+        z = torch.randn(n, self.axes.shape[1], generator=generator, dtype=torch.float64)
+        scaled = (self.variances.sqrt()[k] * z)[:, :, None]
+        return self.law.means[k] + (self.axes[k] @ scaled)[:, :, 0]
+
+
+def exact(k, d):
+    factors = normal(k, d, d, seed=1) / d**0.5
+    covariances = factors @ factors.mT + 0.1 * torch.eye(d).double()
+    weights = torch.tensor([0.3, 0.7, 0.5])[:k].double()
+    return ExactMixture(weights / weights.sum(), 1.5 * normal(k, d, seed=2), covariances)
+
+
+each_law = pytest.mark.parametrize(
+    "law",
+    [exact(k, d) for k in (1, 2) for d in (1, 2, 5)],
+    ids=lambda law: "{} in {}".format(*law.law.means.shape),
+)
+
+
+def normal_field(y, theta):
+    """F of standard normal rows, and its divergence."""
+    return torch.zeros_like(y), torch.zeros_like(y[:, :1])
+
+
+def network(d, *, scale=0.5):
+    """A field that was never fitted to anything, and its divergence."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        body = MLP(d, d, (16, 16), context_features=LevelFeatures.n_features)
+        nn.init.normal_(body.exit.weight, std=scale)
+        net = DiffusionNetwork(body, SIGMA_MIN).double()
+
+    @torch.no_grad()
+    def field(y, theta):
+        F, trace = net.divergence(y, theta, torch.eye(d, dtype=y.dtype))
+        return F, trace[:, None]
+
+    return field
+
+
+# The exact field itself
+
+
+@each_law
+def test_exact_field_is_the_regression_of_the_velocity_whose_divergence_is_its_trace(law):
+    x, eps = law.sample(20_000), normal(20_000, law.axes.shape[1], seed=3)
+    theta = 1.4 * torch.rand(20_000, 1, generator=torch.Generator().manual_seed(4)).double()
+    y, v = theta.cos() * x + theta.sin() * eps, theta.cos() * eps - theta.sin() * x
+    F, trace = law(y, theta)
+    for test in (1.0, y, y.sin(), y**2):
+        products = (v - F) * test
+        assert (products.mean(0).abs() < 5 * products.std(0) / 20_000**0.5).all()
+    close(trace[:9, 0], divergence(lambda y: law(y, theta[:9])[0], y[:9])[1])
+
+
+# Exact log-density
+
+
+@each_law
+def test_log_density_of_the_exact_field_is_that_of_the_law(law):
+    x = law.sample(40)
+    close(log_density(law, x, SIGMA_MIN, TOL)[:, 0], law.log_density(x), 1e-3)
+
+
+@each_law
+def test_log_density_converges_with_the_tolerance(law):
+    x = law.sample(10)
+    errors = [
+        (log_density(law, x, SIGMA_MIN, tol)[:, 0] - law.log_density(x)).abs().max()
+        for tol in (1e-3, 1e-7)
+    ]
+    assert errors[1] < 1e-6
+    assert errors[1] < errors[0]
+
+
+def test_log_density_of_rows_far_outside_the_law_is_right():
+    law, x = exact(2, 2), 12 * normal(10, 2)
+    assert (law.log_density(x) < -1000).any()
+    close(log_density(law, x, SIGMA_MIN, 1e-6)[:, 0], law.log_density(x), 1e-3)
+
+
+def test_log_density_without_a_field_is_the_standard_normal_one():
+    x = normal(9, 3)
+    expected = torch.distributions.Normal(0.0, 1.0).log_prob(x).sum(1)
+    close(standard_normal(x), expected)
+    close(log_density(normal_field, x, SIGMA_MIN, TOL)[:, 0], expected)
+
+
+def test_log_density_of_any_network_integrates_to_one():
+    grid = torch.linspace(-9, 9, 401, dtype=torch.float64)
+    density = log_density(network(1), grid[:, None], SIGMA_MIN, TOL)[:, 0].exp()
+    assert ((density - standard_normal(grid[:, None]).exp()).abs() > 0.05).any()
+    assert torch.trapezoid(density, grid).item() == pytest.approx(1, abs=1e-3)
+
+
+def test_log_density_of_any_network_in_the_plane_integrates_to_one():
+    axis = torch.linspace(-7, 7, 57, dtype=torch.float64)
+    density = log_density(network(2, scale=0.2), torch.cartesian_prod(axis, axis), SIGMA_MIN, TOL)
+    density = density.exp().reshape(57, 57)
+    assert torch.trapezoid(torch.trapezoid(density, axis), axis).item() == pytest.approx(
+        1, abs=2e-3
+    )
+
+
+def test_log_density_of_rows_does_not_depend_on_their_batch():
+    law = exact(2, 2)
+    x = law.sample(9)
+    together = log_density(law, x, SIGMA_MIN, TOL)
+    alone = torch.cat([log_density(law, row[None], SIGMA_MIN, TOL) for row in x])
+    close(together, alone, 1e-10)
+
+
+def test_estimates_that_average_to_the_divergence_average_to_the_log_density():
+    law = exact(2, 3)
+    d, x = 3, law.sample(20)
+
+    def columns(y, theta):
+        F = law(y, theta)[0]
+        parts = [
+            divergence(lambda y: law(y, theta)[0], y, e[None])[1] for e in torch.eye(d).double()
+        ]
+        return F.detach(), d * torch.stack(parts, 1).detach()
+
+    estimates = log_density(columns, x, SIGMA_MIN, 1e-6, n_estimates=d)
+    assert estimates.shape == (20, d)
+    assert (estimates.std(1) > 0.1).any()
+    close(estimates.mean(1), law.log_density(x), 1e-4)
+    # The first estimate takes the divergence along the first axis, whoever stands beside it.
+    first = log_density(
+        lambda y, t: (columns(y, t)[0], columns(y, t)[1][:, :1]), x, SIGMA_MIN, 1e-6
+    )
+    close(estimates[:, :1], first, 1e-4)
+
+
+# Flow
+
+
+@each_law
+def test_flow_carries_the_law_to_the_standard_normal_one(law):
+    z = flow(law.field, law.sample(2000), 0.0, HALF_PI, TOL)
+    n, d = z.shape
+    assert (z.mean(0).abs() < 5 / n**0.5).all()
+    assert ((torch.cov(z.T).reshape(d, d) - torch.eye(d)).abs() < 5 * (2 / n) ** 0.5).all()
+    assert all(kstest(column.numpy(), "norm").pvalue > 1e-3 / d for column in z.T)
+
+
+@each_law
+def test_flow_back_is_the_inverse_of_the_flow(law):
+    x = law.sample(50)
+    there = flow(law.field, x, 0.0, HALF_PI, 1e-7)
+    close(flow(law.field, there, HALF_PI, 0.0, 1e-7), x, 1e-5)
+    midway = flow(law.field, x, 0.0, 0.6, 1e-7)
+    close(flow(law.field, midway, 0.6, HALF_PI, 1e-7), there, 1e-5)
+
+
+def test_flow_of_a_gaussian_is_its_affine_map():
+    law = exact(1, 2)
+    x, L = law.sample(9), law.variances[0].sqrt()
+    # Along each axis the flow keeps the standardised row.
+    expected = ((x - law.law.means) @ law.axes[0] / L) @ law.axes[0].T
+    close(flow(law.field, x, 0.0, HALF_PI, 1e-7), expected, 1e-5)
+
+
+class Watched:
+    """The exact field of one row, and the angles at which it was asked for."""
+
+    def __init__(self):
+        self.law, self.angles = exact(2, 2), []
+
+    def __call__(self, y, theta):
+        self.angles.append(theta.item())
+        return self.law(y, theta)
+
+    def field(self, y, theta):
+        return self(y, theta)[0]
+
+
+@pytest.mark.parametrize("sigma_min", [0.002, 0.1])
+def test_first_step_of_the_log_density_is_a_few_of_the_least_levels(sigma_min):
+    seen = Watched()
+    log_density(seen, seen.law.sample(1), sigma_min, 1.0)
+    assert seen.angles[6] == pytest.approx(2.5 * sigma_min)
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.0, HALF_PI), (HALF_PI, 0.0), (0.3, 0.1)])
+def test_steps_of_the_flow_are_even_in_the_logarithm_of_the_angle_down_to_its_finest(start, end):
+    seen, x = Watched(), normal(1, 2)
+    flow(seen.field, x, start, end, 1.0)
+    w = [math.asinh(theta / 0.005) for theta in seen.angles]
+    assert seen.angles[0] == pytest.approx(start, abs=1e-12)
+    assert abs(w[6] - w[0]) == pytest.approx(0.5)
+    assert seen.angles[-1] == pytest.approx(end, abs=1e-12)
+
+
+def test_flow_to_the_angle_where_it_begins_leaves_the_rows():
+    x = normal(3, 2)
+    assert torch.equal(flow(exact(2, 2).field, x, 0.4, 0.4, TOL), x)
+
+
+# Lower bound
+
+
+@pytest.mark.parametrize("d", [1, 4])
+@pytest.mark.parametrize("sigma_min", [0.002, 0.02])
+def test_lower_bound_without_a_field_is_exact_for_standard_normal_rows(d, sigma_min):
+    x = normal(20, d)
+    bound = lower_bound(lambda y, theta: 0 * y, x, sigma_min, 7, seed=0)
+    slack = sigma_min**4 * (d + x.square().sum(1))  # of the last step, a Gaussian
+    assert ((bound - standard_normal(x)).abs() <= slack + 1e-12).all()
+
+
+def slow_bound(field, x, sigma_min, n_angles=300, n_nodes=24):
+    """The three lines of the module, by the rules of midpoints and of Gauss and Hermite."""
+    d, theta_0 = x.shape[1], math.atan(sigma_min)
+    nodes, weights = (torch.as_tensor(v) for v in hermegauss(n_nodes))
+    eps = torch.cartesian_prod(*[nodes] * d).reshape(-1, 1, d)
+    weights = torch.cartesian_prod(*[weights / weights.sum()] * d).reshape(-1, d).prod(1)
+
+    def mean_squares(theta):
+        """Of the error of the denoiser and of the velocity."""
+        theta = torch.full((1, 1), theta, dtype=torch.float64)
+        cos, sin = theta.cos(), theta.sin()
+        y = cos * x + sin * eps
+        F = field(y.flatten(0, 1), theta).reshape(y.shape)
+        errors = x - (cos * y - sin * F), F - (cos * eps - sin * x)
+        return [weights @ error.square().sum(2) for error in errors]
+
+    depth, bound = -math.log(math.sin(theta_0)), -0.5 * d * math.log(2 * math.pi * sigma_min**2)
+    bound = bound - mean_squares(theta_0)[0] / (2 * sigma_min**2)
+    for k in range(n_angles):
+        theta = math.asin(math.exp(-depth * (k + 0.5) / n_angles))  # cot dtheta = d log(sin)
+        bound = bound - depth / n_angles * mean_squares(theta)[1]
+    return bound
+
+
+@pytest.mark.parametrize("d", [1, 2])
+def test_lower_bound_is_its_formula_for_any_field(d):
+    def field(y, theta):
+        return theta.cos() * y.sin() - theta.sin() * (0.3 + 0.5 * y)
+
+    x, sigma_min = normal(8, d), 0.05
+    bounds = [lower_bound(field, x, sigma_min, 512, seed) for seed in range(4)]
+    close(torch.stack(bounds).mean(0), slow_bound(field, x, sigma_min), 0.05)
+
+
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_lower_bound_of_the_exact_field_is_tight_on_average(d):
+    law = exact(2, d)
+    x = law.sample(30)
+    gap = (law.log_density(x) - lower_bound(law.field, x, 0.002, 512, seed=0)).mean()
+    assert abs(gap) < 0.03 * d  # of the draws
+
+
+def test_lower_bound_of_the_exact_field_of_a_gaussian_is_tight_row_by_row():
+    law = exact(1, 2)
+    x = law.sample(20)
+    errors = [
+        (lower_bound(law.field, x, 0.002, n_draws, 0) - law.log_density(x)).abs().max()
+        for n_draws in (64, 1024)
+    ]
+    assert errors[1] < 0.03
+    assert errors[1] < errors[0] / 3
+
+
+@pytest.mark.parametrize("amount", [0.3, -0.3])
+def test_lower_bound_of_a_wrong_field_lies_below_the_log_density(amount):
+    law = exact(2, 2)
+    x = law.sample(200)
+    bound = lower_bound(lambda y, t: law(y, t)[0] + amount * y.sin(), x, 0.01, 64, seed=0)
+    assert (law.log_density(x) - bound).mean() > 0.05
+
+
+def test_lower_bound_repeats_with_the_seed_and_differs_with_another():
+    law = exact(2, 2)
+    x = law.sample(5)
+    first, again, other = (lower_bound(law.field, x, 0.01, 8, seed) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_lower_bound_of_a_row_does_not_depend_on_the_rows_beside_it():
+    law = exact(2, 2)
+    x = law.sample(5)
+    together = lower_bound(law.field, x, 0.01, 8, seed=0)
+    alone = torch.cat([lower_bound(law.field, row[None], 0.01, 8, seed=0) for row in x])
+    close(together, alone)
+
+
+@pytest.mark.parametrize("n_draws", [1, 3, 40])
+def test_lower_bound_spends_its_draws_over_the_levels_and_some_at_the_least(n_draws):
+    angles = []
+    lower_bound(
+        lambda y, theta: angles.append(theta.item()) or 0 * y, normal(2, 3), 0.1, n_draws, 0
+    )
+    levels, last = angles[: 2 * n_draws], angles[2 * n_draws :]
+    assert len(last) == 2 * min(n_draws, 16)
+    assert last == pytest.approx([math.atan(0.1)] * len(last))
+    assert levels[::2] == levels[1::2]
+    assert all(math.atan(0.1) < theta < HALF_PI for theta in levels)
+    # One level in each of the equal parts of log(sin(theta)), up to the scrambling.
+    u = torch.tensor(levels[::2]).sin().log() / math.log(math.sin(math.atan(0.1)))
+    assert (u.sort()[0] - (torch.arange(n_draws) + 0.5) / n_draws).abs().max() < 2 / n_draws
+
+
+def test_lower_bound_takes_its_noise_in_pairs():
+    x, seen = normal(2, 3), []
+    lower_bound(lambda y, theta: seen.append((y, theta)) or 0 * y, x, 0.1, 20, 0)
+    for (y, theta), (opposite, again) in zip(seen[::2], seen[1::2], strict=True):
+        assert torch.equal(theta, again)
+        close(y + opposite, 2 * theta.cos() * x)
+    assert (seen[0][0] - seen[1][0]).abs().min() > 1e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_lower_bound_is_finite_for_draws_at_the_ends_of_the_unit_interval(dtype, monkeypatch):
+    class Ends:
+        def __init__(self, dimension, **options):
+            self.dimension = dimension
+
+        def draw(self, n, dtype):
+            ends = torch.tensor([0.0, 1 - 2.0**-30, 0.5], dtype=dtype)
+            return torch.cartesian_prod(*[ends] * self.dimension)[:n]
+
+    monkeypatch.setattr(likelihood, "SobolEngine", Ends)
+    x = normal(2, 2).to(dtype)
+    assert lower_bound(lambda y, theta: 0.1 * y, x, 0.01, 27, 0).isfinite().all()
+
+
+def test_global_rng_is_untouched():
+    before = torch.get_rng_state()
+    law = exact(2, 2)
+    lower_bound(law.field, law.sample(2), 0.01, 4, seed=0)
+    log_density(law, law.sample(2), SIGMA_MIN, TOL)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_values_keep_the_dtype_of_the_rows(dtype):
+    x = normal(5, 2).to(dtype)
+    assert log_density(normal_field, x, SIGMA_MIN, TOL).dtype == dtype
+    assert flow(lambda y, theta: 0 * y, x, 0.0, 1.0, TOL).dtype == dtype
+    bound = lower_bound(lambda y, theta: 0 * y, x, 0.01, 8, seed=0)
+    assert bound.dtype == dtype
+    close(bound.double(), standard_normal(x.double()), 1e-4)
