@@ -70,7 +70,8 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
     divergence : {"exact", "probes"}, default="exact"
         How `score_samples` takes the trace: "probes" estimates it along random directions,
         the same for all rows, for tables with hundreds of columns and networks without a
-        formula for it.  (The default network has one: its cost does not grow with columns.)
+        formula for it.  (One of two hidden layers, the default for more than five columns,
+        has a formula whose cost does not grow with the columns.)
     n_probes : int in [2, inf), default=16
         Directions of ``divergence="probes"``.
     density_tol : float in (0, inf), default=0.0005
@@ -388,18 +389,19 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         rng = np.random.RandomState(self._probe_seed)
         return rng.choice([-1.0, 1.0], size=(self.n_probes, self.n_features_in_))
 
-    def score_lower_bound(self, X: ArrayLike, *, n_draws: int = 256) -> np.ndarray:
+    def score_lower_bound(self, X: ArrayLike, *, n_draws: int = 32) -> np.ndarray:
         """Variational lower bound of the log-density of each row, without solving the flow.
 
         It bounds the density of the stochastic reverse process, not of the flow; for an exact
-        score both are the density of the rows, and the bound is tight.  An estimate from
-        levels and noise that are the same for all rows and calls.
+        score both are the density of the rows, and the bound is tight.  It needs no divergence
+        and no solver.  For a row it is an estimate, with the same draws at every call; errors
+        of different rows are independent, so that its mean is far more exact.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-        n_draws : int in [1, inf), default=256
-            Pairs of evaluations of the network a row.
+        n_draws : int in [1, inf), default=32
+            Levels; two evaluations of the network each.
 
         Returns
         -------

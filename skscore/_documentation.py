@@ -54,7 +54,8 @@ _SHARED = {
     location_ : ndarray of shape (n_features,)
         Mean of the training rows.
     covariance_ : ndarray of shape (n_features, n_features)
-        Of the training rows, shrunk where they are few and floored; the metric of `score`.
+        Of the training rows, shrunk where they are few and floored; the metric of Hyvarinen's
+        criterion.
     n_iter_ : int
         Rounds of training.
     loss_curve_ : list of float

@@ -75,7 +75,7 @@ class ScoreBasedSampler(BaseEstimator):
         the step size is small, until a free chain would have moved half a standard deviation
         of the starts.
     thin : int in [1, inf), default=10
-        Steps between two draws of a chain.
+        Steps between two draws of a chain; reverse samplers have none.
     n_chains : int in [1, inf) or None, default=None
         None moves one chain for every row that is asked for.
     init : array-like of shape (n_starts, n_features) or None, default=None
@@ -316,7 +316,7 @@ class ScoreBasedSampler(BaseEstimator):
 
     def _automatic(self, part: Any) -> str:
         """The name of the method "auto"."""
-        if isinstance(part, DiffusionScoreEstimator):
+        if _knows_all_levels(part):
             return DEFAULT_METHOD
         jumps = self._level(part) is not None and getattr(part, "noise", "gaussian") == "gaussian"
         return "walk_jump" if jumps else "langevin"
@@ -365,9 +365,9 @@ class ScoreBasedSampler(BaseEstimator):
         return self._part().covariance_
 
     @available_if(_part_has("score_function"))
-    def score_function(self, X: ArrayLike) -> np.ndarray:
+    def score_function(self, X: ArrayLike, **options: Any) -> np.ndarray:
         """The estimator's `score_function`."""
-        return self._part().score_function(X)
+        return self._part().score_function(X, **options)
 
     @available_if(_part_has("score_divergence"))
     def score_divergence(self, X: ArrayLike, **options: Any) -> np.ndarray:
@@ -394,7 +394,15 @@ def _knows_all_levels(part: Any) -> bool:
     """Whether the score is one of every level: a diffusion estimator's, or of (X, sigma)."""
     if isinstance(part, DiffusionScoreEstimator):
         return True
-    return not hasattr(part, "score_function") and len(inspect.signature(part).parameters) > 1
+    if hasattr(part, "score_function"):
+        return False
+    try:
+        arguments = list(inspect.signature(part).parameters.values())
+    except ValueError:  # a callable that does not say what it takes
+        return False
+    return len(arguments) > 1 and (
+        arguments[1].name == "sigma" or arguments[1].default is inspect.Parameter.empty
+    )
 
 
 def _frame(rows: np.ndarray) -> tuple[np.ndarray, float]:

@@ -1,14 +1,14 @@
 r"""Log-densities of diffusion models, exact and bounded from below.
 
 The probability flow ``dy/dtheta = F(y, theta)`` carries a row from theta = 0 to N(0, I) at
-theta = pi/2 (:mod:`skscore._canonical`), and the change of variables along it is
+theta = pi/2 (:mod:`skscore._canonical`), and the change of variables along it is::
 
     log p(x) = log N(y(pi/2); 0, I) + int_0^{pi/2} div F(y(theta), theta) dtheta.
 
 :func:`log_density` follows both by steps that every row chooses for itself, to a tolerance.
 
 The stochastic process with the same field has another law, whose log-density has the
-lower bound (Kingma et al. 2021; with N(0, I) reached exactly there is no term of the prior)
+lower bound (Kingma et al. 2021; with N(0, I) reached exactly there is no term of the prior)::
 
     log p(x) >= -(d/2) log(2 pi sigma_0^2) - E |x - D(y, theta_0)|^2 / (2 sigma_0^2)
                 - int_{theta_0}^{pi/2} cot(theta) E |F(y, theta) - v|^2 dtheta,
@@ -28,7 +28,7 @@ Kingma, Salimans, Poole and Ho (2021). Variational diffusion models.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -41,7 +41,7 @@ FieldAndDivergence = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Rows (n, d) and angles (n, 1) to F (n, d) and to divergences (n, m), m estimates of each."""
 
 _FIRST_STEP = 2.5  # of the solvers, in units of the smallest level, the finest scale of F
-_LAST_DRAWS = 16
+_LAST_DRAWS = 4
 
 
 def standard_normal(y: Tensor) -> Tensor:
@@ -102,9 +102,11 @@ def lower_bound(
 ) -> Tensor:
     """Estimate of the variational lower bound of the log-density.
 
-    Levels, even in ``log sin(theta)``, and noise are a scrambled Sobol sequence, and the noise
-    comes in pairs.  What F = 0 would lose is known in closed form; only the difference to it
-    is estimated, and for Gaussian rows nothing is left to chance.
+    Levels, even in ``log sin(theta)``, and noise are a scrambled Sobol sequence, shifted for
+    each row by an amount that depends on nothing but the row, so that errors of rows are
+    independent and average out; the noise comes in pairs.  What F = 0 would lose is known in
+    closed form; only the difference to it is estimated, and for Gaussian rows nothing is left
+    to chance.
 
     Parameters
     ----------
@@ -113,9 +115,9 @@ def lower_bound(
     x : Tensor of shape (n, d)
     sigma_min : float in (0, inf)
     n_draws : int in [1, inf)
-        Levels; every row sees the same ones, with the same noise.
+        Levels; two evaluations of the field each.
     seed : int
-        Of the scrambling.
+        Of the scrambling and the shifts.
 
     Returns
     -------
@@ -134,19 +136,29 @@ def lower_bound(
     n, d = x.shape
     theta_0 = math.atan(sigma_min)
     depth, cos2 = -math.log(math.sin(theta_0)), math.cos(theta_0) ** 2
-    u = SobolEngine(d + 1, scramble=True, seed=seed).draw(n_draws, dtype=torch.float64)
-    u = u.clamp(1e-12, 1 - 1e-12)
-    angles, eps = (-depth * u[:, :1]).exp().asin().to(x), torch.special.ndtri(u[:, 1:]).to(x)
     total, last = x.new_zeros(n), x.new_zeros(n)
-    for noise, theta in zip(eps, angles, strict=True):
-        total += _excess(field, x, noise, theta[None])
-    for noise in eps[:_LAST_DRAWS]:
-        last += _excess(field, x, noise, torch.full_like(angles[:1], theta_0))
+    for k, u in enumerate(_shifted_sobol(x, n_draws, seed)):
+        theta = (-depth * u[:, :1]).exp().asin().to(x)
+        eps = torch.special.ndtri(u[:, 1:]).to(x)
+        total += _excess(field, x, eps, theta)
+        if k < _LAST_DRAWS:
+            last += _excess(field, x, eps, torch.full_like(theta, theta_0))
     squares, n_last = x.square().sum(1), min(n_draws, _LAST_DRAWS)
     # int cot (cos^2 d + sin^2 |x|^2) dtheta, the loss of F = 0, and the estimate of the rest
     loss = d * (depth - cos2 / 2) + squares * cos2 / 2 + depth * total / n_draws
     residual = cos2 * (cos2 * d + (1 - cos2) * squares + last / n_last)
     return -0.5 * (d * math.log(2 * math.pi * sigma_min**2) + residual) - loss
+
+
+def _shifted_sobol(x: Tensor, n_draws: int, seed: int) -> Iterator[Tensor]:
+    """Points of the open unit cube (n, d + 1), one after another, in double precision."""
+    d = x.shape[1]
+    points = SobolEngine(d + 1, scramble=True, seed=seed).draw(n_draws, dtype=torch.float64)
+    source = torch.Generator().manual_seed(seed)
+    mixing = 1e3 * torch.empty(d, d + 1, dtype=torch.float64).normal_(generator=source)
+    shifts = x.double() @ mixing.to(x.device)
+    for point in points.to(x.device):
+        yield (point + shifts).remainder(1.0).clamp(1e-12, 1 - 1e-12)
 
 
 def _excess(field: AngularField, x: Tensor, eps: Tensor, theta: Tensor) -> Tensor:

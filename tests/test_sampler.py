@@ -297,3 +297,16 @@ def test_a_callable_that_returns_the_wrong_shape_is_refused():
     sampler = ScoreBasedSampler(lambda X, sigma: X[:, :1], "heun", init=X)
     with pytest.raises(ValueError, match="must return an array of the shape of its rows"):
         sampler.sample(3)
+
+
+def test_auto_goes_down_the_levels_of_a_callable_that_takes_them():
+    automatic = ScoreBasedSampler(noised_score, init=X).sample(5, random_state=0)
+    by_name = ScoreBasedSampler(noised_score, "heun", init=X).sample(5, random_state=0)
+    np.testing.assert_array_equal(automatic, by_name)
+
+
+@pytest.mark.parametrize("score", [np.negative, lambda X, scale=1.0: -scale * X])
+def test_an_option_of_a_callable_is_not_taken_for_a_level(score):
+    with pytest.raises(ValueError, match="Heun needs the score at every noise level"):
+        ScoreBasedSampler(score, "heun", init=X).sample(3)
+    assert ScoreBasedSampler(score, init=X, burn_in=2).sample(3).shape == (3, 2)
