@@ -150,7 +150,7 @@ def integrate_adaptively(
         factor = (_SAFETY * error.clamp_min(1e-10) ** (-1 / _PAIR.order)).clamp(_SHRINK, _GROW)
         finished, lost = (accepted & last)[:, 0], ~error.isfinite()[:, 0]
         done[going[finished]] = y[finished]
-        keep = ~(finished | lost)
+        keep = ~(finished | lost)  # how many rows go on is asked of the device, once a step
         if not keep.any():
             break
         going, t, y, slope, h = (v[keep] for v in (going, t, y, slope, h * factor))

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 
 from skscore._base import BaseScoreEstimator
 from skscore._bridge import array, run_callable_chains, run_callable_reverse
 from skscore._chains import SamplingStream, check_draws, check_n_samples, pick
 from skscore._diffusion import DEFAULT_METHOD, DiffusionScoreEstimator
+from skscore._fitting import fit_part
 from skscore._validation import (
     FrozenEstimator,
     HasMethods,
@@ -175,17 +176,12 @@ class ScoreBasedSampler(BaseEstimator):
         """
         self.__dict__.pop("estimator_", None)
         check_parameters(self)
-        seeds = integer_seeds(self.random_state, 2)
         if self._is_ready():
             part = self._part()
         else:
-            part = clone(self.estimator)
-            if self.random_state is not None and part.get_params().get("random_state", 0) is None:
-                part.set_params(random_state=seeds[0])
-            weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-            part.fit(X, **weights)
+            part = fit_part(self.estimator, X, self.random_state, sample_weight)
         rows, described = first_rows(self, X)
-        stream, frame = SamplingStream(seeds[1]), _frame(rows)
+        stream, frame = SamplingStream(integer_seeds(self.random_state, 2)[1]), _frame(rows)
         self.__dict__.update(described | {"_stream": stream, "_rows": frame, "estimator_": part})
         return self
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from skscore._diffusion import DiffusionScoreEstimator
+from skscore._fitting import fit_part
 from skscore._validation import (
     FrozenEstimator,
     Interval,
@@ -19,7 +20,6 @@ from skscore._validation import (
     check_rows,
     check_unnamed_rows,
     finite_results,
-    integer_seeds,
 )
 
 __all__ = ["FlowTransformer"]
@@ -105,10 +105,7 @@ class FlowTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             check_fitted(part)
             check_rows(part, X)
         else:
-            part = clone(self.estimator)
-            if part.random_state is None and self.random_state is not None:
-                part.set_params(random_state=integer_seeds(self.random_state, 1)[0])
-            part.fit(X, sample_weight=sample_weight)
+            part = fit_part(self.estimator, X, self.random_state, sample_weight)
         self.n_features_in_ = part.n_features_in_
         if hasattr(part, "feature_names_in_"):
             self.feature_names_in_ = part.feature_names_in_

@@ -425,11 +425,13 @@ def _time(u: Tensor, process: NoiseProcess, sigma_min: float, sigma_max: float) 
 
 
 def _theta(u: Tensor, process: NoiseProcess, sigma_min: float, sigma_max: float) -> Tensor:
-    return torch.lerp(*u.new_tensor([sigma_min, sigma_max]).atan(), u)
+    low, high = math.atan(sigma_min), math.atan(sigma_max)
+    return low + (high - low) * u
 
 
 def _loguniform(u: Tensor, process: NoiseProcess, sigma_min: float, sigma_max: float) -> Tensor:
-    return torch.lerp(*u.new_tensor([sigma_min, sigma_max]).log(), u).exp().atan()
+    low, high = math.log(sigma_min), math.log(sigma_max)
+    return (low + (high - low) * u).exp().atan()
 
 
 def _lognormal(u: Tensor, process: NoiseProcess, sigma_min: float, sigma_max: float) -> Tensor:
@@ -439,7 +441,8 @@ def _lognormal(u: Tensor, process: NoiseProcess, sigma_min: float, sigma_max: fl
 
 def _karras(u: Tensor, process: NoiseProcess, sigma_min: float, sigma_max: float) -> Tensor:
     rho = 7.0
-    return torch.lerp(*(u.new_tensor([sigma_min, sigma_max]) ** (1 / rho)), u).pow(rho).atan()
+    low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
+    return (low + (high - low) * u).pow(rho).atan()
 
 
 Schedule = Callable[[Tensor, NoiseProcess, float, float], Tensor]

@@ -9,6 +9,7 @@ from scipy.stats import kstest, multivariate_normal
 
 from skscore import DiffusionScoreEstimator
 from skscore._diffusion import DEFAULT_METHOD
+from skscore._training import Plan
 from skscore.datasets import make_gaussian, make_gaussian_mixture, make_two_gaussians
 from skscore.metrics import hyvarinen_score, relative_fisher_divergence
 from skscore.noise import PROCESSES, SCHEDULES, WEIGHTINGS, VariancePreserving
@@ -319,3 +320,42 @@ def test_unknown_methods_and_bad_numbers_are_refused():
         est.score_lower_bound(X, n_draws=0)
     with pytest.raises(ValueError, match="'churn' parameter of Heun must be a number"):
         est.sample(3, method=Heun(churn=-1))
+
+
+# -- what "auto" stands for --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n_features", "widths"), [(5, (128, 128, 128)), (6, (192, 192))])
+def test_the_automatic_network_has_three_layers_for_few_columns_and_two_for_many(
+    n_features, widths
+):
+    rows = np.random.default_rng(0).normal(size=(60, n_features))
+    est = DiffusionScoreEstimator(max_iter=1, random_state=0).fit(rows)
+    assert tuple(layer.affine.out_features for layer in est.network_.body.hidden) == widths
+
+
+def test_the_automatic_batch_has_256_rows(monkeypatch):
+    seen = []
+    monkeypatch.setattr("skscore._fitting.Plan", lambda **plan: seen.append(plan) or Plan(**plan))
+    brief()
+    assert seen[0]["batch_size"] == 256
+
+
+@pytest.mark.parametrize("name", ["ve", "edm"])
+def test_the_range_of_levels_is_that_of_the_process(name):
+    est = DiffusionScoreEstimator(name, sigma_min=0.05, sigma_max=9.0)
+    assert est._process().get_params()["sigma_min"] == 0.05
+    assert est._process().get_params()["sigma_max"] == 9.0
+
+
+def test_the_chosen_level_counts_rows_by_their_weights():
+    rows = np.concatenate([np.random.default_rng(0).normal(size=(300, 1)), np.full((40, 1), 8.0)])
+    rows[300:] += np.random.default_rng(1).normal(0, 1e-3, size=(40, 1))
+    params = {**BRIEF, "max_iter": 30, "early_stopping": False}
+    even = DiffusionScoreEstimator(**params).fit(rows)
+    weights = np.where(np.arange(340) < 300, 1.0, 1e-6)
+    scores = even.sigma_curve(rows)[1], even.sigma_curve(rows, sample_weight=weights)[1]
+    assert np.argmax(scores[0]) != np.argmax(scores[1])
+    weighted = DiffusionScoreEstimator(**params).fit(rows, sample_weight=weights)
+    curve = weighted.sigma_curve(rows, sample_weight=weights)
+    assert weighted.sigma_ == curve[0][np.argmax(curve[1])]

@@ -4,7 +4,12 @@ import pytest
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
-from skscore import DensityScoreEstimator, SlicedScoreEstimator
+from skscore import (
+    DensityScoreEstimator,
+    DiffusionScoreEstimator,
+    ScoreBasedSampler,
+    SlicedScoreEstimator,
+)
 from skscore.testing import check_density_estimator, density_estimator_checks
 
 
@@ -46,3 +51,12 @@ def test_any_failure_is_an_assertion_that_starts_with_the_name_of_its_check():
 def test_the_checks_made_are_returned():
     estimator = DensityScoreEstimator(KernelDensity())
     assert check_density_estimator(estimator) == names(estimator)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_score_at_a_noise_level_is_not_held_to_be_the_gradient_of_the_log_density():
+    brief = DiffusionScoreEstimator(hidden_layer_sizes=(8,), max_iter=1, random_state=0)
+    name = "check_score_is_gradient_of_log_density"
+    assert name not in dict(density_estimator_checks(brief))
+    assert name not in dict(density_estimator_checks(ScoreBasedSampler(brief)))
+    assert name in dict(density_estimator_checks(DensityScoreEstimator(KernelDensity())))
