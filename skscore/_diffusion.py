@@ -158,7 +158,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         max_iter: int = 500,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 20,
+        n_iter_no_change: int = 30,
         tol: float = 1e-4,
         warm_start: bool = False,
         store_starts: bool = True,
@@ -209,7 +209,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
 
     def _loss(self) -> Loss:
         check_range(self, self.sigma_min, self.sigma_max)
-        return DiffusionScoreMatching(
+        loss = DiffusionScoreMatching(
             self._process(),
             self.sigma_min,
             self.sigma_max,
@@ -218,6 +218,8 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
             if isinstance(self.weighting, str) and self.weighting == "auto"
             else self.weighting,
         )
+        loss.check()
+        return loss
 
     def _network_levels(self) -> dict[str, Any]:
         return {"sigma_range": (float(self.sigma_min), float(self.sigma_max))}

@@ -364,12 +364,31 @@ class DiffusionScoreMatching(Loss):
         self.weighting = weighting
         self.antithetic = antithetic
 
-    def draw_angles(self, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        """An angle for every row, stratified, and the factor ``w`` of its square, both (n, 1)."""
+    def check(self) -> None:
+        """Refuse what cannot be trained on, before the first draw."""
+        self._check_levels()
+        if not callable(self.weighting):
+            return
+        levels = torch.tensor([[self.sigma_min], [(self.sigma_min * self.sigma_max) ** 0.5]])
+        weights = self.weighting(levels)
+        right = isinstance(weights, Tensor) and weights.shape == levels.shape
+        if not right or not bool(((weights >= 0) & weights.isfinite()).all()):
+            raise ValueError(
+                f"The 'weighting' of {type(self).__name__} must turn a tensor of levels into a "
+                "tensor of that shape, finite and not negative. For levels "
+                f"{levels.flatten().tolist()} it returned {weights!r}."
+            )
+
+    def _check_levels(self) -> None:
         check_range(self, self.sigma_min, self.sigma_max)
         self.process.check()
         levels = self.process.levels if self.levels is None else self.levels
         check_choice(self, "levels", levels, SCHEDULES)
+
+    def draw_angles(self, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """An angle for every row, stratified, and the factor ``w`` of its square, both (n, 1)."""
+        self._check_levels()
+        levels = self.process.levels if self.levels is None else self.levels
         strata = torch.randperm(len(x), generator=generator, device=x.device)
         u = (strata + torch.rand(1, generator=generator, device=x.device)) / len(x)
 

@@ -230,6 +230,14 @@ def test_a_weighting_may_be_a_function_of_the_level():
 
 
 @pytest.mark.parametrize(
+    "weighting", [lambda s: s * np.nan, lambda s: -s, lambda s: s[:1], lambda s: 1.0]
+)
+def test_a_weighting_that_cannot_be_trained_with_is_refused(weighting):
+    with pytest.raises(ValueError, match="must turn a tensor of levels into a tensor of that"):
+        brief(weighting=weighting)
+
+
+@pytest.mark.parametrize(
     ("params", "words"),
     [
         ({"sigma_min": 1.0, "sigma_max": 1.0}, "'sigma_min' .* must be less than its 'sigma_max'"),
