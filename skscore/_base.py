@@ -59,7 +59,8 @@ _HIDDEN_STATE = ("_standardizer", "_network", "_n_seen", "_stream")
 
 
 def _is_conservative(estimator: BaseScoreEstimator) -> bool:
-    if not estimator.conservative:
+    fitted = getattr(estimator, "_network", None)
+    if not (estimator.conservative if fitted is None else fitted.spec.conservative):
         raise AttributeError(
             f"{type(estimator).__name__} has an energy with conservative=True only: "
             "a free vector field need not be the gradient of anything."
@@ -284,6 +285,7 @@ class BaseScoreEstimator(BaseEstimator, ABC):
             "location_": data.standardizer.location,
             "covariance_": data.standardizer.covariance,
             "n_iter_": len(record.loss_curve),
+            "best_iter_": record.best_round,
             "n_skipped_steps_": record.n_skipped,
             "loss_curve_": record.loss_curve,
             "validation_scores_": record.validation_scores or None,

@@ -94,3 +94,15 @@ def check_draws(draws: np.ndarray, starts: np.ndarray, step_size: float, owner: 
             "starts nearer to the data."
         )
     return draws
+
+
+def check_finite_draws(draws: np.ndarray, owner: str) -> np.ndarray:
+    """Refuse draws from noise that are not finite."""
+    lost = ~np.isfinite(draws).all(axis=1)
+    if lost.any():
+        raise SamplingDivergedError(
+            f"{lost.sum()} of {len(draws)} draws of {owner} are not finite: the score is not "
+            "finite somewhere on the way from noise, or the steps are too few. Take more n_steps, "
+            "and look at the score far from the rows and at large noise levels."
+        )
+    return draws

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
@@ -12,17 +13,19 @@ from numpy.typing import ArrayLike
 
 from skscore._base import BaseScoreEstimator
 from skscore._bridge import FittedNetwork, apply_in_chunks, array
-from skscore._chains import check_n_samples
+from skscore._chains import check_finite_draws, check_n_samples
 from skscore._documentation import shared_documentation
 from skscore._fitting import FitData, level_criterion
 from skscore._validation import (
     Interval,
     StrOptions,
     check_fitted,
+    check_parameters,
     check_rows,
     check_weights,
     finite_results,
 )
+from skscore.exceptions import NoiseRangeWarning
 from skscore.losses import DiffusionScoreMatching, Loss
 from skscore.noise import (
     PROCESSES,
@@ -227,6 +230,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
     def _learnt(
         self, data: FitData, network: FittedNetwork, held: np.ndarray | None
     ) -> dict[str, Any]:
+        self._warn_of_scales(data)
         index = np.arange(len(data.X)) if held is None else held
         index = index[:: -(-len(index) // _CURVE_ROWS)]
         weights = None if data.weights is None else data.weights[index]
@@ -236,6 +240,21 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         best = np.argmax(np.average(criterion, axis=1, weights=weights))
         seed = int(data.rng.randint(2**31 - 1))
         return {"sigma_": float(sigmas[best]), "_probe_seed": seed}
+
+    def _warn_of_scales(self, data: FitData) -> None:
+        """Say so where rows that are not standardised are too wide or narrow for the levels."""
+        deviations = np.sqrt(np.diag(data.standardizer.covariance))
+        narrow, wide = deviations.min(), deviations.max()
+        covered = 10 * self.sigma_min < narrow and wide < self.sigma_max / 10
+        if self.standardize is None and not covered:
+            warnings.warn(
+                f"With standardize=None the noise levels, {self.sigma_min} to {self.sigma_max}, "
+                "are in the units of X, whose columns have standard deviations from "
+                f"{narrow:.3g} to {wide:.3g}. The network is made for deviations near one: "
+                'rescale the columns, or use standardize="scale".',
+                NoiseRangeWarning,
+                stacklevel=4,
+            )
 
     def _curve_levels(self) -> np.ndarray:
         return np.geomspace(self.sigma_min, self.sigma_max, _CURVE_LEVELS)
@@ -351,14 +370,16 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         ``log N(y(pi/2); 0, I) + int div F dtheta + log |det W|`` along the flow from the
         row, W its standardisation (Song et al. 2021).  Every row takes the steps that keep
         its error below `density_tol`, whatever the rows beside it; at the default 95 % of the
-        rows are within 0.01 nats of a fine solution.
+        rows are within 0.01 nats of a fine solution.  For rows more than ten standard deviations
+        out the tolerance is relative to their distance.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         return_std_error : bool, default=False
             Whether to return the standard error of ``divergence="probes"``; zero where the
-            divergence is exact.
+            divergence is exact.  The probes are the same for all rows: their errors are alike,
+            and do not average out over rows.
 
         Returns
         -------
@@ -368,6 +389,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
             Only with `return_std_error`.
         """
         check_fitted(self)
+        check_parameters(self)
         probes = self._probes()
         flow = self._network.open_flow(self.device)
         values = self._map(
@@ -480,6 +502,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         """
         n_samples = check_n_samples(n_samples)
         check_fitted(self)
+        check_parameters(self)
         sampler = reverse_sampler(method)
         n_steps = sampler.n_steps if n_steps is None else check_n_samples(n_steps, "n_steps")
         rng = np.random.RandomState(self._stream.next(random_state))
@@ -487,8 +510,8 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         flow = self._network.open_flow(self.device)
         shape = n_samples, self.n_features_in_
         path = flow.run_reverse(sampler, shape, angles, int(rng.randint(2**31 - 1)), return_states)
-        z, name = self._standardizer, f"sample of {type(self).__name__}"
-        rows = finite_results(z.inverse_transform(array(path.draws)), name)
+        z, name = self._standardizer, type(self).__name__
+        rows = check_finite_draws(z.inverse_transform(array(path.draws)), name)
         if not return_states:
             return rows
         states = np.stack([z.inverse_transform(array(y)) for y in path.states])

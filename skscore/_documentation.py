@@ -58,6 +58,9 @@ _SHARED = {
         criterion.
     n_iter_ : int
         Rounds of training.
+    best_iter_ : int
+        The round whose state was kept; 0 is the untrained Gaussian (or, with `warm_start`, the
+        model of the fit before), where no round was better on the held-out rows.
     loss_curve_ : list of float
         Mean training loss of each round.
     validation_scores_ : list of float, or None

@@ -95,6 +95,7 @@ _PAIR = RungeKutta(
 _ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
 _SAFETY, _SHRINK, _GROW = 0.9, 0.2, 5.0
 _MOST_STEPS = 10_000
+_FAR = 10.0
 
 RowField = Callable[[Tensor, Tensor], Tensor]
 
@@ -118,7 +119,8 @@ def integrate_adaptively(
     start, end : float
         Either may be the larger one.
     tol : float in (0, inf)
-        Largest estimate of the error of one step, in the Euclidean norm of a row.
+        Largest estimate of the error of one step, in the Euclidean norm of a row; for rows
+        further than ``10 sqrt(k)`` from zero, relative to that distance.
     first_step : float in (0, inf)
         Length that every row tries first.
 
@@ -141,7 +143,8 @@ def integrate_adaptively(
         for c_i, a_i in zip(_PAIR.c[1:], _PAIR.a[1:], strict=True):
             y_i = _advance(y, h, a_i, slopes)
             slopes.append(f(t + c_i * h, y_i))
-        error = _error_norm(h, slopes) / tol
+        far = (y.norm(dim=1, keepdim=True) / (_FAR * y.shape[1] ** 0.5)).clamp_min(1.0)
+        error = _error_norm(h, slopes) / (tol * far)
         # The last stage stands at the end of the step: its state is the solution there.
         accepted = error <= 1
         t = torch.where(accepted, t + h, t)

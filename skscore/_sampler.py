@@ -13,7 +13,13 @@ from sklearn.base import BaseEstimator
 
 from skscore._base import BaseScoreEstimator
 from skscore._bridge import array, run_callable_chains, run_callable_reverse
-from skscore._chains import SamplingStream, check_draws, check_n_samples, pick
+from skscore._chains import (
+    SamplingStream,
+    check_draws,
+    check_finite_draws,
+    check_n_samples,
+    pick,
+)
 from skscore._diffusion import DEFAULT_METHOD, DiffusionScoreEstimator
 from skscore._fitting import fit_part
 from skscore._validation import (
@@ -24,7 +30,6 @@ from skscore._validation import (
     available_if,
     check_parameters,
     check_rows,
-    finite_results,
     first_rows,
     integer_seeds,
 )
@@ -254,6 +259,11 @@ class ScoreBasedSampler(BaseEstimator):
         init: ArrayLike | None,
         rng: np.random.RandomState,
     ) -> np.ndarray:
+        if self.n_steps is not None:
+            raise ValueError(
+                f"The 'n_steps' parameter of {type(self).__name__} is one of samplers over all "
+                f"levels; the steps of a chain are set by burn_in and thin. Got {self.n_steps!r}."
+            )
         n_chains = min(self.n_chains or n_samples, n_samples)
         starts = pick(self._starts(part, init, rng), n_chains, rng)
         n_draws = -(-n_samples // n_chains)
@@ -294,7 +304,7 @@ class ScoreBasedSampler(BaseEstimator):
             )
         frame = self._rows if init is None else _frame(first_rows(self, init)[0])
         draws = _run_callable_reverse(part, sampler, n_samples, self.n_steps_, frame, rng)
-        return finite_results(draws, f"sample of {type(self).__name__}")
+        return check_finite_draws(draws, type(self).__name__)
 
     def _sampler(self, part: Any) -> Sampler | ReverseSampler:
         """The method, with the parameters of this object that it knows."""
@@ -430,6 +440,16 @@ def _run_callable_reverse(
     return location + scale * array(path.draws)
 
 
+def _at_level(score: Callable[..., np.ndarray], sigma: float | None) -> Any:
+    """A callable score of every level, at the level of a chain."""
+    if sigma is None:
+        raise ValueError(
+            "A chain moves at one noise level, and the score is one of every level, score(X, "
+            "sigma): pass sigma to ScoreBasedSampler, or use a sampler over all levels."
+        )
+    return lambda X: score(X, np.full((len(X), 1), sigma))
+
+
 def _checked_scores(scores: Any, rows: np.ndarray) -> np.ndarray:
     scores = np.asarray(scores, dtype=np.float64)
     if scores.shape != rows.shape:
@@ -453,6 +473,8 @@ def _run(
         return part._run_chains(sampler, starts, rng, sigma, **steps)
     seed = int(rng.randint(2**31 - 1))
     score, location, factor = part, 0.0, np.eye(starts.shape[1])
+    if _knows_all_levels(part):
+        score = _at_level(part, sigma)
     if hasattr(part, "score_function"):
         score = part.score_function
     if hasattr(part, "covariance_"):

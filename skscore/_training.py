@@ -67,6 +67,7 @@ class Record:
     loss_curve: list[float] = field(default_factory=list)
     validation_scores: list[float] = field(default_factory=list)
     best_score: float | None = None
+    best_round: int = 0
     n_skipped: int = 0
     status: str = "max_iter"
 
@@ -248,6 +249,7 @@ def train(
     def keep() -> None:
         record.average, record.last = _snapshot(trainer.average), _snapshot(trainer.model)
         record.moments, record.n_steps = trainer.moments(), trainer.n_steps
+        record.best_round = len(record.loss_curve)
 
     keep()
     best = reference = judge()

@@ -5,6 +5,7 @@ from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFit
 __all__ = [
     "ConvergenceWarning",
     "DegenerateColumnsWarning",
+    "NoiseRangeWarning",
     "NonFiniteResultError",
     "NotFittedError",
     "SamplingDivergedError",
@@ -31,3 +32,7 @@ class SamplingDivergedError(FloatingPointError):
 
 class NonFiniteResultError(FloatingPointError):
     """A result that ought to be a number is NaN or infinite."""
+
+
+class NoiseRangeWarning(DataConversionWarning):
+    """The noise levels do not cover the scale of the rows."""

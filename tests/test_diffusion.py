@@ -11,7 +11,9 @@ from skscore import DiffusionScoreEstimator
 from skscore._diffusion import DEFAULT_METHOD
 from skscore._training import Plan
 from skscore.datasets import make_gaussian, make_gaussian_mixture, make_two_gaussians
+from skscore.exceptions import NoiseRangeWarning
 from skscore.metrics import hyvarinen_score, relative_fisher_divergence
+from skscore.networks import MLP
 from skscore.noise import PROCESSES, SCHEDULES, WEIGHTINGS, VariancePreserving
 from skscore.samplers import DDIM, REVERSE_SAMPLERS, Heun
 
@@ -367,3 +369,43 @@ def test_the_chosen_level_counts_rows_by_their_weights():
     weighted = DiffusionScoreEstimator(**params).fit(rows, sample_weight=weights)
     curve = weighted.sigma_curve(rows, sample_weight=weights)
     assert weighted.sigma_ == curve[0][np.argmax(curve[1])]
+
+
+def test_parameters_that_are_changed_after_the_fit_are_checked_when_they_are_used():
+    est = brief()
+    for name in ("divergence", "grid", "process", "density_tol"):
+        broken = pickle.loads(pickle.dumps(est)).set_params(**{name: "unheard of"})
+        with pytest.raises(ValueError, match=f"The '{name}' parameter of DiffusionScoreEstimator"):
+            broken.score_samples(X)
+        with pytest.raises(ValueError, match=f"The '{name}' parameter of DiffusionScoreEstimator"):
+            broken.sample(2)
+    assert not hasattr(est.set_params(conservative=True), "energy")
+
+
+def test_the_round_that_was_kept_is_told():
+    assert brief(learning_rate_init=1e-30).best_iter_ == 0
+    est = DiffusionScoreEstimator(hidden_layer_sizes=(32, 32), max_iter=8, random_state=0)
+    est.fit(MODES.sample(500, 0))
+    best = np.argmax(est.validation_scores_) + 1
+    assert est.best_iter_ == best
+    assert est.validation_scores_[best - 1] == pytest.approx(est.best_validation_score_)
+
+
+def test_rows_far_away_are_solved_in_as_few_steps_as_others(plane, monkeypatch):
+    calls = []
+    divergence = MLP.divergence
+    monkeypatch.setattr(
+        MLP, "divergence", lambda self, x, *rest: calls.append(len(x)) or divergence(self, x, *rest)
+    )
+    for distance in (1e6, 1e12):
+        calls.clear()
+        value = plane.score_samples([[distance, -distance]])
+        assert value[0] < -(distance**2) / 100
+        assert sum(calls) < 400
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+def test_columns_beyond_the_levels_are_told_where_they_are_not_standardised(factor):
+    est = DiffusionScoreEstimator(standardize=None, **BRIEF)
+    with pytest.warns(NoiseRangeWarning, match="whose columns have standard deviations from"):
+        est.fit(factor * X)

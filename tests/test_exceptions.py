@@ -6,7 +6,7 @@ from sklearn.exceptions import DataConversionWarning
 from skscore import exceptions
 
 
-@pytest.mark.parametrize("name", ["TiesWarning", "DegenerateColumnsWarning"])
+@pytest.mark.parametrize("name", ["TiesWarning", "DegenerateColumnsWarning", "NoiseRangeWarning"])
 def test_warnings_about_data_are_data_conversion_warnings(name):
     assert issubclass(getattr(exceptions, name), DataConversionWarning)
 

@@ -240,7 +240,8 @@ def slow_twin(f, y, start, end, tol, first_step):
         slopes = np.zeros((len(c), len(y)))
         for i in range(len(c)):
             slopes[i] = f(t + c[i] * h, y + h * A[i] @ slopes)
-        error = np.linalg.norm(h * ERROR @ slopes) / tol
+        far = max(1.0, np.linalg.norm(y) / (10 * len(y) ** 0.5))
+        error = np.linalg.norm(h * ERROR @ slopes) / (tol * far)
         if error <= 1:
             last = abs(h) == abs(end - t)
             t, y = end if last else t + h, y + h * b @ slopes

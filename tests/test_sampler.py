@@ -310,3 +310,22 @@ def test_an_option_of_a_callable_is_not_taken_for_a_level(score):
     with pytest.raises(ValueError, match="Heun needs the score at every noise level"):
         ScoreBasedSampler(score, "heun", init=X).sample(3)
     assert ScoreBasedSampler(score, init=X, burn_in=2).sample(3).shape == (3, 2)
+
+
+def test_a_chain_takes_a_callable_of_all_levels_at_the_given_one():
+    chain = ScoreBasedSampler(noised_score, "langevin", init=X, step_size=0.5, burn_in=400)
+    with pytest.raises(ValueError, match="the score is one of every level, score"):
+        chain.sample(3)
+    rows = chain.set_params(sigma=3.0).sample(4000, random_state=0)
+    np.testing.assert_allclose(rows.std(0), np.hypot(SPREAD, 3.0), rtol=0.06)
+
+
+def test_steps_of_a_reverse_sampler_are_refused_with_a_chain():
+    with pytest.raises(ValueError, match="'n_steps' parameter of ScoreBasedSampler is one of"):
+        ScoreBasedSampler(LAW.score_function, "langevin", init=X, n_steps=5).sample(3)
+
+
+def test_draws_that_are_not_finite_are_refused_with_a_sentence_about_the_score():
+    broken = ScoreBasedSampler(lambda X, sigma: X * np.nan, "heun", init=X)
+    with pytest.raises(SamplingDivergedError, match="the score is not finite somewhere on the way"):
+        broken.sample(3)

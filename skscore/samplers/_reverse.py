@@ -361,7 +361,8 @@ def _flow_step(
 class DPMSolverMultistep(ReverseSampler):
     """DPM-Solver++ 2M: second order from one evaluation a step (Lu et al. 2022).
 
-    It extrapolates the denoised rows of the last two steps in ``log tan(theta)``.
+    It extrapolates the denoised rows of the last two steps in ``log tan(theta)``; the order is
+    that in even steps of it (``grid="loguniform"``).
 
     Examples
     --------
