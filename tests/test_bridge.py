@@ -62,13 +62,15 @@ def test_a_network_is_built_from_its_seed_and_the_global_generator_stays():
     first, again, other = (spec().build(seed).state_dict() for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(first[k], again[k]) for k in first)
-    assert not torch.equal(first["body.layers.0.weight"], other["body.layers.0.weight"])
+    assert not torch.equal(
+        first["body.hidden.0.affine.weight"], other["body.hidden.0.affine.weight"]
+    )
 
 
 def test_a_network_is_float32_whatever_the_default_dtype():
     torch.set_default_dtype(torch.float64)
     try:
-        weights = spec().build().state_dict()["body.layers.0.weight"]
+        weights = spec().build().state_dict()["body.hidden.0.affine.weight"]
     finally:
         torch.set_default_dtype(torch.float32)
     assert weights.dtype == torch.float32
@@ -130,7 +132,7 @@ def test_every_visit_draws_new_training_noise_along_its_directions():
 @pytest.mark.parametrize("conservative", [False, True])
 def test_an_evaluator_agrees_with_the_network(conservative):
     network = spec(conservative=conservative).build(3)
-    torch.nn.init.normal_(network.body.layers[-1].weight, generator=generator(0))
+    torch.nn.init.normal_(network.body.exit.weight, generator=generator(0))
     evaluator = _bridge.Evaluator(network, CPU)
     rows = np.random.RandomState(0).standard_normal((6, 3))
     x = torch.tensor(rows, requires_grad=True)
@@ -138,4 +140,22 @@ def test_an_evaluator_agrees_with_the_network(conservative):
     np.testing.assert_allclose(evaluator.score(rows), s.detach(), rtol=1e-12)
     J = torch.autograd.functional.jacobian(lambda r: network(r).sum(0), x.detach())
     trace = torch.einsum("jnj->n", J)
-    np.testing.assert_allclose(evaluator.divergence(rows, np.eye(3)), trace, rtol=1e-9)
+    np.testing.assert_allclose(evaluator.score_and_divergence(rows, np.eye(3))[1], trace, rtol=1e-9)
+
+
+@pytest.mark.parametrize("conservative", [False, True])
+def test_a_network_over_all_levels_is_opened_at_one_and_as_a_flow(conservative):
+    over_all = spec(conservative=conservative, sigma_range=(0.01, 50.0))
+    network = over_all.build(3)
+    torch.nn.init.normal_(network.body.exit.weight, generator=generator(0))
+    state = {name: value.numpy().copy() for name, value in network.state_dict().items()}
+    fitted = _bridge.FittedNetwork(over_all, state, state, {}, 0)
+    rows = np.random.RandomState(0).standard_normal((6, 3))
+    at_level, x = network.double().at(0.5), torch.tensor(rows)
+    np.testing.assert_allclose(fitted.open("cpu", 0.5).score(rows), at_level(x).detach())
+    flow = fitted.open_flow("cpu")
+    there = flow.flow(rows, 0.0, 1.2, 1e-8)
+    np.testing.assert_allclose(flow.flow(there, 1.2, 0.0, 1e-8), rows, atol=1e-6)
+    exact = flow.log_density(rows, 1e-6, None)
+    along_the_axes = flow.log_density(rows, 1e-6, 3**0.5 * np.eye(3))
+    np.testing.assert_allclose(along_the_axes.mean(axis=1), exact[:, 0], atol=1e-4)

@@ -51,9 +51,11 @@ OUR_CASES = [
     SlicedScoreEstimator(),
     SlicedScoreEstimator(projection="sphere", conservative=True, hidden_layer_sizes=(64, 64)),
     ImplicitScoreEstimator(),
-    DiffusionScoreEstimator(),
+    DiffusionScoreEstimator(n_iter_no_change=10),
     DiffusionScoreEstimator("flow", network="resnet", hidden_layer_sizes=(32, 32), max_iter=20),
-    DiffusionScoreEstimator(conservative=True, standardize="scale", hidden_layer_sizes=(32, 32)),
+    DiffusionScoreEstimator(
+        conservative=True, standardize="scale", hidden_layer_sizes=(32, 32), max_iter=20
+    ),
     DensityScoreEstimator(KernelDensity()),
     DensityScoreEstimator(GaussianMixture()),
     DensityScoreEstimator(BayesianGaussianMixture()),

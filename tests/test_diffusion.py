@@ -201,11 +201,11 @@ def test_a_level_outside_the_trained_range_is_refused(plane, method, sigma):
 
 
 def test_models_of_the_same_rows_under_all_processes_agree():
-    train, rows = MODES.sample(1500, 0), MODES.sample(500, 1)
+    train, rows = MODES.sample(1000, 0), MODES.sample(300, 1)
     truth, gaps, scores = MODES.score_samples(rows).mean(), {}, {}
     for name in PROCESSES:
         est = DiffusionScoreEstimator(
-            name, hidden_layer_sizes=(32, 32), max_iter=30, random_state=0
+            name, hidden_layer_sizes=(32, 32), max_iter=25, random_state=0
         ).fit(train)
         gaps[name] = truth - est.score(rows)
         scores[name] = est.score_function(rows, 0.3)
