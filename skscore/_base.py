@@ -55,7 +55,7 @@ from skscore.losses import Loss
 from skscore.networks import ACTIVATIONS, NETWORKS
 from skscore.samplers import Chains, Sampler
 
-_HIDDEN_STATE = ("_standardizer", "_network", "_n_seen", "_stream")
+_HIDDEN_STATE = ("_standardizer", "_network", "_n_seen", "_stream", "_probe_seed")
 
 
 def _is_conservative(estimator: BaseScoreEstimator) -> bool:

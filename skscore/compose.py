@@ -98,7 +98,8 @@ class FlowTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         -------
         self
         """
-        self.__dict__.pop("estimator_", None)
+        for learnt in ("estimator_", "feature_names_in_"):
+            self.__dict__.pop(learnt, None)
         check_parameters(self)
         if isinstance(self.estimator, FrozenEstimator):
             part = _diffusion_part(self.estimator)
