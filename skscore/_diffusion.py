@@ -235,7 +235,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         index = index[:: -(-len(index) // _CURVE_ROWS)]
         weights = None if data.weights is None else data.weights[index]
         rows = data.standardizer.jitter(data.standardizer.transform(data.X[index]), data.rng)
-        sigmas = self._curve_levels()
+        sigmas = np.geomspace(*network.spec.sigma_range, _CURVE_LEVELS)
         criterion = level_criterion(network, data.standardizer, self.device, rows, sigmas)
         best = np.argmax(np.average(criterion, axis=1, weights=weights))
         seed = int(data.rng.randint(2**31 - 1))
@@ -255,9 +255,6 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
                 NoiseRangeWarning,
                 stacklevel=4,
             )
-
-    def _curve_levels(self) -> np.ndarray:
-        return np.geomspace(self.sigma_min, self.sigma_max, _CURVE_LEVELS)
 
     # -- scores at a level -------------------------------------------------------------------
 

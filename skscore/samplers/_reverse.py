@@ -37,7 +37,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skscore._canonical import AngularField, flow
+from skscore._canonical import AngularField, denoiser, flow, noise, score
 from skscore._integrate import METHODS
 from skscore._params import Part, check_count, check_in_range, check_positive
 
@@ -75,11 +75,15 @@ class ReverseSampler(Part, ABC):
 
     def finish(self, field: AngularField, y: Tensor, theta: float) -> Tensor:
         """Rows (n, d) at theta = 0: the posterior mean ``D(y, theta)``."""
-        return math.cos(theta) * y - math.sin(theta) * _at(field, y, theta)
+        return denoiser(_at(field, y, theta), y, _angle(y, theta))
+
+
+def _angle(y: Tensor, theta: float) -> Tensor:
+    return y.new_full((1, 1), theta)
 
 
 def _at(field: AngularField, y: Tensor, theta: float) -> Tensor:
-    return field(y, y.new_full((1, 1), theta))
+    return field(y, _angle(y, theta))
 
 
 def _normal(y: Tensor, generator: torch.Generator) -> Tensor:
@@ -90,7 +94,7 @@ def _langevin_step(
     field: AngularField, y: Tensor, theta: float, h: float, generator: torch.Generator
 ) -> Tensor:
     """``y <- y + h s(y) + sqrt(2 h) z`` at an angle."""
-    s = -(y + _at(field, y, theta) / math.tan(theta))
+    s = score(_at(field, y, theta), y, _angle(y, theta))
     return y + h * s + math.sqrt(2 * h) * _normal(y, generator)
 
 
@@ -101,10 +105,10 @@ def _posterior_step(
 
     ``y_next = cos(next) D + sqrt(sin^2(next) - eta^2 rho^2) eps + eta rho z``.
     """
-    cos, sin, sin_next = math.cos(theta), math.sin(theta), math.sin(theta_next)
+    sin, sin_next, angle = math.sin(theta), math.sin(theta_next), _angle(y, theta)
     variance = math.sin(theta - theta_next) * math.sin(theta + theta_next)
     rho = eta * (sin_next / sin) * math.sqrt(variance) / math.cos(theta_next)
-    D, eps = cos * y - sin * F, sin * y + cos * F
+    D, eps = denoiser(F, y, angle), noise(F, y, angle)
     y = math.cos(theta_next) * D + math.sqrt(max(sin_next**2 - rho**2, 0.0)) * eps
     return y + rho * _normal(y, generator) if rho else y
 
@@ -179,8 +183,8 @@ class EulerMaruyama(ReverseSampler):
     def step(self, field, y, theta, theta_next, memory, generator):
         """One step in tau."""
         h = math.log(math.cos(theta_next) / math.cos(theta))
-        drift = -y - 2 * _at(field, y, theta) / math.tan(theta)
-        return y + h * drift + math.sqrt(2 * h) * _normal(y, generator), None
+        s = score(_at(field, y, theta), y, _angle(y, theta))
+        return y + h * (y + 2 * s) + math.sqrt(2 * h) * _normal(y, generator), None
 
 
 class Ancestral(ReverseSampler):
@@ -381,8 +385,8 @@ class DPMSolverMultistep(ReverseSampler):
 
     def step(self, field, y, theta, theta_next, memory, generator):
         """One step; remembers the denoised rows and its length."""
-        cos, sin = math.cos(theta), math.sin(theta)
-        D = cos * y - sin * _at(field, y, theta)
+        sin = math.sin(theta)
+        D = denoiser(_at(field, y, theta), y, _angle(y, theta))
         h = _log_snr(theta_next) - _log_snr(theta)
         extrapolated = D
         if memory is not None:
