@@ -191,6 +191,12 @@ class FittedNetwork:
         network = self.module()
         return Evaluator(network if sigma is None else network.at(sigma), resolve_device(device))
 
+    def open_levels(self, device: str, sigmas: np.ndarray) -> Iterator[Evaluator]:
+        """The scores at several levels of one network that is built once."""
+        network = self.module()
+        for sigma in sigmas.tolist():
+            yield Evaluator(network.at(sigma), resolve_device(device))
+
     def open_flow(self, device: str) -> FlowEvaluator:
         """The probability flow of a network over all levels on a device, ready for arrays."""
         return FlowEvaluator(self.module(), resolve_device(device), self.spec.sigma_range[0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
@@ -15,7 +14,7 @@ from skscore._base import BaseScoreEstimator
 from skscore._bridge import FittedNetwork, apply_in_chunks, array
 from skscore._chains import check_finite_draws, check_n_samples
 from skscore._documentation import shared_documentation
-from skscore._fitting import FitData, level_criterion
+from skscore._fitting import FitData, level_criterion, warn_of_scales
 from skscore._validation import (
     Interval,
     StrOptions,
@@ -25,7 +24,6 @@ from skscore._validation import (
     check_weights,
     finite_results,
 )
-from skscore.exceptions import NoiseRangeWarning
 from skscore.losses import DiffusionScoreMatching, Loss
 from skscore.noise import (
     PROCESSES,
@@ -230,7 +228,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
     def _learnt(
         self, data: FitData, network: FittedNetwork, held: np.ndarray | None
     ) -> dict[str, Any]:
-        self._warn_of_scales(data)
+        warn_of_scales(self, data)
         index = np.arange(len(data.X)) if held is None else held
         index = index[:: -(-len(index) // _CURVE_ROWS)]
         weights = None if data.weights is None else data.weights[index]
@@ -240,21 +238,6 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         best = np.argmax(np.average(criterion, axis=1, weights=weights))
         seed = int(data.rng.randint(2**31 - 1))
         return {"sigma_": float(sigmas[best]), "_probe_seed": seed}
-
-    def _warn_of_scales(self, data: FitData) -> None:
-        """Say so where rows that are not standardised are too wide or narrow for the levels."""
-        deviations = np.sqrt(np.diag(data.standardizer.covariance))
-        narrow, wide = deviations.min(), deviations.max()
-        covered = 10 * self.sigma_min < narrow and wide < self.sigma_max / 10
-        if self.standardize is None and not covered:
-            warnings.warn(
-                f"With standardize=None the noise levels, {self.sigma_min} to {self.sigma_max}, "
-                "are in the units of X, whose columns have standard deviations from "
-                f"{narrow:.3g} to {wide:.3g}. The network is made for deviations near one: "
-                'rescale the columns, or use standardize="scale".',
-                NoiseRangeWarning,
-                stacklevel=4,
-            )
 
     # -- scores at a level -------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ from skscore._validation import (
     importable,
     integer_seeds,
 )
-from skscore.exceptions import ConvergenceWarning, TrainingDivergedError
+from skscore.exceptions import ConvergenceWarning, NoiseRangeWarning, TrainingDivergedError
 from skscore.losses import Loss
 from skscore.metrics import hyvarinen_score_samples
 from skscore.networks import SMOOTH_ACTIVATIONS
@@ -287,6 +287,22 @@ def _report(estimator: BaseEstimator, record: Record, *, validated: bool) -> Non
     warnings.warn(message, ConvergenceWarning, stacklevel=5)
 
 
+def warn_of_scales(estimator: BaseEstimator, data: FitData) -> None:
+    """Say so where rows that are not standardised are too wide or narrow for the levels."""
+    deviations = np.sqrt(np.diag(data.standardizer.covariance))
+    narrow, wide = deviations.min(), deviations.max()
+    covered = 10 * estimator.sigma_min < narrow and wide < estimator.sigma_max / 10
+    if estimator.standardize is None and not covered:
+        warnings.warn(
+            f"With standardize=None the noise levels, {estimator.sigma_min} to "
+            f"{estimator.sigma_max}, are in the units of X, whose columns have standard deviations "
+            f"from {narrow:.3g} to {wide:.3g}. The network is made for deviations near one: "
+            'rescale the columns, or use standardize="scale".',
+            NoiseRangeWarning,
+            stacklevel=4,
+        )
+
+
 def level_criterion(
     network: FittedNetwork,
     standardizer: Standardizer,
@@ -301,5 +317,5 @@ def level_criterion(
         scores, trace = net.score_and_divergence(x, v)
         return hyvarinen_score_samples(scores @ v.T, trace)
 
-    levels = (network.open(device, float(sigma)) for sigma in sigmas)
+    levels = network.open_levels(device, sigmas)
     return np.stack([apply_in_chunks(lambda x, net=net: values(net, x), rows) for net in levels])
