@@ -48,6 +48,7 @@ from skscore._validation import (
     available_if,
     check_fitted,
     check_metric,
+    check_metric_rows,
     check_rows,
     finite_results,
 )
@@ -350,7 +351,11 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         self, X: ArrayLike, metric: ArrayLike | None, sigma: float | None = None
     ) -> np.ndarray:
         check_fitted(self)
-        v = self._standardizer.directions(check_metric(metric, self.n_features_in_))
+        M, z = check_metric(metric, self.n_features_in_), self._standardizer
+        if M is not None and M.ndim == 3:
+            jacobians = self._map("score_divergence", X, Evaluator.jacobian, self._open(sigma))
+            return z.traces(jacobians, check_metric_rows(M, len(jacobians)))
+        v = z.directions(M)
         return self._map(
             "score_divergence",
             X,

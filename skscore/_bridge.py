@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from skscore import _gaussian, likelihood
-from skscore._calculus import quadratic_forms
+from skscore._calculus import jacobian, quadratic_forms
 from skscore._canonical import field_of_score, flow
 from skscore._training import Plan, Record, train
 from skscore.losses import Loss
@@ -238,6 +238,10 @@ class Evaluator(_Opened):
         with _workshop(self._n_threads), torch.no_grad():
             scores, divergences = self._network.divergence(tensor(rows, self._device), v)
         return array(scores), array(divergences)
+
+    def jacobian(self, rows: np.ndarray) -> np.ndarray:
+        """Jacobians of the score, (n, d, d)."""
+        return self._apply(lambda x: jacobian(self._network, x), rows)
 
     def energy(self, rows: np.ndarray) -> np.ndarray:
         """Energies of a conservative network, (n,)."""

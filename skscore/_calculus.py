@@ -6,7 +6,8 @@ For a field ``s`` that acts on every row by itself, and the row's Jacobian
 * :func:`gradient` is ``grad_x E(x)`` of an energy with one value per row;
 * :func:`quadratic_forms` are ``v' J v`` for given directions ``v``;
 * :func:`divergence` is their sum over a set of directions; over the unit
-  vectors this is ``tr J``, over the columns of ``L`` it is ``tr(L L' J)``.
+  vectors this is ``tr J``, over the columns of ``L`` it is ``tr(L L' J)``;
+* :func:`jacobian` is J itself.
 
 Only products ``J' v`` are ever formed (``v' J v = (J' v)' v``), one backward
 pass each, on one graph.  All of them can be differentiated again with respect
@@ -76,6 +77,18 @@ def quadratic_forms(field: Field, x: Tensor, directions: Tensor) -> tuple[Tensor
             forms.append((product * v).sum(1))
     forms = torch.stack(forms)
     return (values, forms) if record else (values.detach(), forms.detach())
+
+
+def jacobian(field: Field, x: Tensor) -> Tensor:
+    """``J = grad s(x)`` of every row, ``J_ij = ds_i / dx_j``: (n, d) rows in, (n, d, d) out."""
+    with torch.enable_grad():
+        x = _tracked(x)
+        values = field(x)
+        units = torch.eye(values.shape[1], dtype=x.dtype, device=x.device)
+        rows = [
+            _vector_jacobian(values, x, e.expand_as(values), record=False, keep=True) for e in units
+        ]
+    return torch.stack(rows, dim=1)
 
 
 def divergence(field: Field, x: Tensor, directions: Tensor | None = None) -> tuple[Tensor, Tensor]:

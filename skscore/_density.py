@@ -145,8 +145,10 @@ class DensityScoreEstimator(BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-        metric : array-like of shape (n_features, n_features), default=None
-            Symmetric and positive semi-definite; None is the identity.
+        metric : array-like of shape (n_features, n_features) or \
+                (n_samples, n_features, n_features), default=None
+            Symmetric and positive semi-definite, one for all rows or one for each; None is the
+            identity.
 
         Returns
         -------

@@ -281,8 +281,10 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         X : array-like of shape (n_samples, n_features)
         sigma : float in [sigma_min, sigma_max] or None, default=None
             None is `sigma_`.
-        metric : array-like of shape (n_features, n_features), default=None
-            Symmetric and positive semi-definite; None is the identity.
+        metric : array-like of shape (n_features, n_features) or \
+                (n_samples, n_features, n_features), default=None
+            Symmetric and positive semi-definite, one for all rows or one for each; None is the
+            identity.
 
         Returns
         -------

@@ -133,8 +133,10 @@ class _WithoutNoise(_OneLevel):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-        metric : array-like of shape (n_features, n_features), default=None
-            Symmetric and positive semi-definite; None is the identity.
+        metric : array-like of shape (n_features, n_features) or \
+                (n_samples, n_features, n_features), default=None
+            Symmetric and positive semi-definite, one for all rows or one for each; None is the
+            identity.
 
         Returns
         -------
@@ -438,8 +440,10 @@ class DenoisingScoreEstimator(_OneLevel, BaseScoreEstimator):
         X : array-like of shape (n_samples, n_features)
         sigma : float or None, default=None
             None or `sigma_`, the only level there is.
-        metric : array-like of shape (n_features, n_features), default=None
-            Symmetric and positive semi-definite; None is the identity.
+        metric : array-like of shape (n_features, n_features) or \
+                (n_samples, n_features, n_features), default=None
+            Symmetric and positive semi-definite, one for all rows or one for each; None is the
+            identity.
 
         Returns
         -------

@@ -133,6 +133,11 @@ class Standardizer:
         values, vectors = np.linalg.eigh(W @ metric @ W.T)
         return (vectors * np.sqrt(np.maximum(values, 0.0))).T
 
+    def traces(self, jacobians: np.ndarray, metrics: np.ndarray) -> np.ndarray:
+        """``tr(M J_x)`` of each row, for Jacobians J_z and metrics M of shape (n, d, d)."""
+        W = self.transform_matrix / self.scale
+        return np.einsum("nij,nji->n", W @ metrics @ W.T, jacobians)
+
     def spread(self, width: float) -> np.ndarray:
         """Directions (d, d) along which normal noise has `width` deviations of each coordinate."""
         W = self.transform_matrix / self.scale

@@ -22,6 +22,12 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_parameter_constraints,
 )
+from sklearn.utils.metadata_routing import (
+    MetadataRequest,
+)
+from sklearn.utils.metadata_routing import (
+    _MetadataRequester as MetadataRequester,
+)
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -31,10 +37,12 @@ __all__ = [
     "FrozenEstimator",
     "HasMethods",
     "Interval",
+    "MetadataRequester",
     "StrOptions",
     "available_if",
     "check_fitted",
     "check_metric",
+    "check_metric_rows",
     "check_parameters",
     "check_rows",
     "check_unnamed_rows",
@@ -44,6 +52,8 @@ __all__ = [
     "first_rows",
     "importable",
     "integer_seeds",
+    "rows_like",
+    "score_request",
 ]
 
 _CHUNK = 65_536
@@ -171,18 +181,36 @@ def check_weights(sample_weight: ArrayLike | None, n_rows: int) -> np.ndarray | 
 
 
 def check_metric(metric: ArrayLike | None, n_features: int) -> np.ndarray | None:
-    """A metric as float64: symmetric, positive semi-definite, of the right shape."""
+    """A metric as float64, one or one for each row: symmetric and positive semi-definite."""
     if metric is None:
         return None
     M, shape = np.asarray(metric, dtype=np.float64), (n_features, n_features)
-    if M.shape != shape or not np.isfinite(M).all() or not np.allclose(M, M.T):
-        raise ValueError(f"metric must be a symmetric matrix of shape {shape}. Got {metric!r}.")
-    values = np.linalg.eigvalsh(M)
-    if values[0] < -1e-8 * abs(values[-1]):
+    right = M.ndim in (2, 3) and M.shape[-2:] == shape and np.isfinite(M).all()
+    if not right or not np.allclose(M, np.swapaxes(M, -1, -2)):
         raise ValueError(
-            f"metric must be positive semi-definite. Its least eigenvalue is {values[0]:g}."
+            f"metric must be a symmetric matrix of shape {shape}, or one for each row. "
+            f"Got {metric!r}."
+        )
+    values = np.linalg.eigvalsh(M)
+    if (values[..., 0] < -1e-8 * np.abs(values[..., -1])).any():
+        raise ValueError(
+            f"metric must be positive semi-definite. Its least eigenvalue is {values.min():g}."
         )
     return M
+
+
+def check_metric_rows(metrics: np.ndarray, n_rows: int) -> np.ndarray:
+    """Refuse metrics, one for each row, that are not as many as the rows."""
+    if len(metrics) != n_rows:
+        raise ValueError(f"metric must have one matrix for each of {n_rows} rows: {len(metrics)}.")
+    return metrics
+
+
+def rows_like(X: Any, rows: np.ndarray) -> Any:
+    """`rows` in a data frame with the columns of X, where X is one of pandas."""
+    if hasattr(X, "columns") and hasattr(X, "iloc"):
+        return type(X)(rows, columns=X.columns)
+    return rows
 
 
 def integer_seeds(random_state: Any, n_seeds: int) -> list[int]:
@@ -207,3 +235,10 @@ def importable(factory: Callable[..., Any]) -> bool:
     """Whether a worker or a pickle can find the callable by its name."""
     name = getattr(factory, "__qualname__", "<")
     return getattr(inspect.getmodule(factory), "__name__", None) is not None and "<" not in name
+
+
+def score_request(owner: MetadataRequester, sample_weight: bool | str | None) -> MetadataRequest:
+    """What a scorer asks of metadata routing."""
+    request = MetadataRequest(owner=owner)
+    request.score.add_request(param="sample_weight", alias=sample_weight)
+    return request

@@ -65,7 +65,7 @@ def test_every_public_name_is_documented_with_an_example_where_it_can_be_called(
     assert doc
     abstract = inspect.isabstract(PUBLIC[name])
     plain = name.endswith(
-        ("Chains", "run_chains", "largest_curvature", "EnergyNetwork", "_scorer", "Path")
+        ("Chains", "run_chains", "largest_curvature", "EnergyNetwork", "Scorer", "Path")
     )
     assert ">>>" in doc or abstract or plain
 

@@ -1,4 +1,4 @@
-r"""Metrics: how good scores are, arrays in and a float out.
+r"""Hyvarinen's criterion and Fisher divergences: how good scores are.
 
 Hyvarinen's criterion needs no truth.  For scores s and their Jacobians J at
 held-out rows, and a metric M,
@@ -18,21 +18,10 @@ Parry, Dawid and Lauritzen (2012). Proper local scoring rules.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 from skscore._validation import check_metric
-
-__all__ = [
-    "fisher_divergence",
-    "hyvarinen_score",
-    "hyvarinen_score_samples",
-    "hyvarinen_scorer",
-    "log_likelihood_scorer",
-    "relative_fisher_divergence",
-]
 
 
 def hyvarinen_score_samples(
@@ -62,14 +51,14 @@ def hyvarinen_score_samples(
     >>> hyvarinen_score_samples(-x, np.full(2, -2.0)).tolist()
     [2.0, 1.0]
     """
-    s, J = _floats("scores", scores, 2), np.asarray(jacobian_or_divergence, dtype=np.float64)
+    s, J = check_floats("scores", scores, 2), np.asarray(jacobian_or_divergence, dtype=np.float64)
     n, d = s.shape
     if J.shape not in ((n,), (n, d, d)):
         raise ValueError(
             f"jacobian_or_divergence must have shape {(n,)} or {(n, d, d)} for scores of shape "
             f"{(n, d)}. Got {J.shape} instead."
         )
-    _finite("jacobian_or_divergence", J)
+    check_finite("jacobian_or_divergence", J)
     M = _metric(metric, d)
     trace = J if J.ndim == 1 else np.einsum("ij,nji->n", M, J)
     return -(0.5 * np.einsum("ni,ij,nj->n", s, M, s) + trace)
@@ -106,7 +95,7 @@ def hyvarinen_score(
     (1.5, 0.5)
     """
     values = hyvarinen_score_samples(scores, jacobian_or_divergence, metric)
-    w = _weights(sample_weight, len(values))
+    w = unit_weights(sample_weight, len(values))
     mean = float(w @ values)
     if not return_std_error:
         return mean
@@ -177,72 +166,16 @@ def relative_fisher_divergence(
     return _mean_square(s - true, metric, sample_weight) / size
 
 
-def log_likelihood_scorer(
-    estimator: Any, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
-) -> float:
-    """Mean normalised log-density in nats, ``score_samples(X).mean()``; higher is better.
-
-    Parameters
-    ----------
-    estimator : fitted estimator with `score_samples`
-    X : array-like of shape (n, d)
-    y : ignored
-    sample_weight : array-like of shape (n,), default=None
-
-    Returns
-    -------
-    float
-    """
-    values = np.asarray(_method(estimator, "score_samples", "log_likelihood_scorer")(X))
-    w = _weights(sample_weight, len(values))
-    return float(w[w > 0] @ values[w > 0])  # a row of weight zero may lie outside the support
-
-
-def hyvarinen_scorer(
-    estimator: Any, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
-) -> float:
-    """Hyvarinen's criterion in the metric of the estimator's `covariance_`; higher is better.
-
-    On the same training rows the metric is the same for every estimator of skscore, so
-    that a search may run over noise levels, networks and kinds of estimators.
-
-    Parameters
-    ----------
-    estimator : fitted estimator with `score_function`, `score_divergence` and `covariance_`
-    X : array-like of shape (n, d)
-    y : ignored
-    sample_weight : array-like of shape (n,), default=None
-
-    Returns
-    -------
-    float
-    """
-    score_function = _method(estimator, "score_function", "hyvarinen_scorer")
-    score_divergence = _method(estimator, "score_divergence", "hyvarinen_scorer")
-    M = _method(estimator, "covariance_", "hyvarinen_scorer")
-    divergences = score_divergence(X, metric=M)
-    return hyvarinen_score(score_function(X), divergences, M, sample_weight=sample_weight)
-
-
-def _method(estimator: Any, name: str, scorer: str) -> Any:
-    if not hasattr(estimator, name):
-        raise ValueError(
-            f"{scorer} needs a fitted estimator with `{name}`, which {estimator!r} lacks. In a "
-            "Pipeline, use the default scoring, which asks the last step."
-        )
-    return getattr(estimator, name)
-
-
-def _floats(name: str, values: ArrayLike, ndim: int) -> np.ndarray:
+def check_floats(name: str, values: ArrayLike, ndim: int) -> np.ndarray:
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != ndim or not len(values):
         raise ValueError(
             f"{name} must be a {ndim}-D array with at least one row. Got shape {values.shape}."
         )
-    return _finite(name, values)
+    return check_finite(name, values)
 
 
-def _finite(name: str, values: np.ndarray) -> np.ndarray:
+def check_finite(name: str, values: np.ndarray) -> np.ndarray:
     if not np.isfinite(values).all():
         row = np.argwhere(~np.isfinite(values))[0][0]
         raise ValueError(f"{name} must be finite numbers, but row {row} is not.")
@@ -250,7 +183,7 @@ def _finite(name: str, values: np.ndarray) -> np.ndarray:
 
 
 def _pair(scores: ArrayLike, true_scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    s, true = _floats("scores", scores, 2), _floats("true_scores", true_scores, 2)
+    s, true = check_floats("scores", scores, 2), check_floats("true_scores", true_scores, 2)
     if s.shape != true.shape:
         raise ValueError(
             f"scores and true_scores must have one shape. Got {s.shape} and {true.shape}."
@@ -262,7 +195,7 @@ def _metric(metric: ArrayLike | None, d: int) -> np.ndarray:
     return np.eye(d) if metric is None else check_metric(metric, d)
 
 
-def _weights(sample_weight: ArrayLike | None, n: int) -> np.ndarray:
+def unit_weights(sample_weight: ArrayLike | None, n: int) -> np.ndarray:
     """Weights that sum to one."""
     if sample_weight is None:
         return np.full(n, 1 / n)
@@ -279,4 +212,4 @@ def _mean_square(
 ) -> float:
     n, d = difference.shape
     squares = np.einsum("ni,ij,nj->n", difference, _metric(metric, d), difference)
-    return float(_weights(sample_weight, n) @ squares)
+    return float(unit_weights(sample_weight, n) @ squares)
