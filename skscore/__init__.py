@@ -8,16 +8,26 @@ from skscore._score_matching import (
     ImplicitScoreEstimator,
     SlicedScoreEstimator,
 )
-from skscore.compose import FlowTransformer
+from skscore.compose import (
+    BoundedTransformer,
+    DensityPipeline,
+    FlowTransformer,
+    make_density_pipeline,
+)
+from skscore.model_selection import DenoisingScoreEstimatorCV
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BoundedTransformer",
     "DenoisingScoreEstimator",
+    "DenoisingScoreEstimatorCV",
+    "DensityPipeline",
     "DensityScoreEstimator",
     "DiffusionScoreEstimator",
     "FlowTransformer",
     "ImplicitScoreEstimator",
     "ScoreBasedSampler",
     "SlicedScoreEstimator",
+    "make_density_pipeline",
 ]

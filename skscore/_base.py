@@ -33,6 +33,7 @@ from skscore._chains import (
 )
 from skscore._fitting import (
     FitData,
+    Objective,
     check_constructor,
     check_first_chunk,
     first_data,
@@ -52,7 +53,6 @@ from skscore._validation import (
     check_rows,
     finite_results,
 )
-from skscore.losses import Loss
 from skscore.networks import ACTIVATIONS, NETWORKS
 from skscore.samplers import Chains, Sampler
 
@@ -139,12 +139,8 @@ class BaseScoreEstimator(BaseEstimator, ABC):
     # -- what a subclass says ------------------------------------------------------------
 
     @abstractmethod
-    def _loss(self) -> Loss:
-        """The objective, on standardised rows."""
-
-    @abstractmethod
-    def _network_levels(self) -> dict[str, Any]:
-        """Arguments of the network's spec that say which noise levels it knows."""
+    def _objective(self, data: FitData, previous: FittedNetwork | None) -> Objective:
+        """What to train on these rows, or go on with from an earlier network."""
 
     @abstractmethod
     def _learnt(
@@ -193,9 +189,10 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         rows = np.arange(len(data.X)), None
         if self.early_stopping:
             rows = split_rows(len(data.X), self.validation_fraction, data.rng)
-        network, record = self._train(data, rows, self.max_iter, previous)
+        objective = self._objective(data, previous)
+        network, record = self._train(data, objective, rows, self.max_iter, previous)
         starts = resample(data.X, data.weights, MAX_STARTS, data.rng)
-        learnt = self._learnt(data, network, rows[1])
+        learnt = objective.learnt | self._learnt(data, network, rows[1])
         self._set_fitted(data, network, record, starts, data.total_weight, described | learnt)
         return self
 
@@ -238,16 +235,18 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         if self.store_starts and len(starts) > len(data.X):
             data = FitData(starts, None, data.standardizer, data.rng)
         rows = np.arange(len(data.X)), None
-        network, record = self._train(data, rows, 1, previous)
+        objective = self._objective(data, previous)
+        network, record = self._train(data, objective, rows, 1, previous)
         if previous is not None:
             record.loss_curve[:0] = self.loss_curve_
-        learnt = self._learnt(data, network, None)
+        learnt = objective.learnt | self._learnt(data, network, None)
         self._set_fitted(data, network, record, starts, total, described | learnt)
         return self
 
     def _train(
         self,
         data: FitData,
+        objective: Objective,
         rows: tuple[np.ndarray, np.ndarray | None],
         n_rounds: int,
         previous: FittedNetwork | None,
@@ -259,13 +258,13 @@ class BaseScoreEstimator(BaseEstimator, ABC):
             hidden_widths(self, data.X.shape[1]),
             self.activation,
             self.conservative,
-            **self._network_levels(),
+            **objective.levels,
         )
         return train(
             self,
             data,
             spec,
-            self._loss(),
+            objective.loss,
             training=rows[0],
             validation=rows[1],
             n_rounds=n_rounds,

@@ -14,7 +14,7 @@ from skscore._base import BaseScoreEstimator
 from skscore._bridge import FittedNetwork, apply_in_chunks, array
 from skscore._chains import check_finite_draws, check_n_samples
 from skscore._documentation import shared_documentation
-from skscore._fitting import FitData, level_criterion, warn_of_scales
+from skscore._fitting import FitData, Objective, level_criterion, warn_of_scales
 from skscore._validation import (
     Interval,
     StrOptions,
@@ -24,7 +24,7 @@ from skscore._validation import (
     check_weights,
     finite_results,
 )
-from skscore.losses import DiffusionScoreMatching, Loss
+from skscore.losses import DiffusionScoreMatching
 from skscore.noise import (
     PROCESSES,
     SCHEDULES,
@@ -84,6 +84,8 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
     sigma_ : float
         Level of highest criterion (:meth:`sigma_curve`) on the held-out rows, or on the
         training rows where none are held out: the default of `score_function`.
+    sigma_range_ : (float, float)
+        Least and largest level that was trained.
     <attributes>
 
     See Also
@@ -208,7 +210,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         shared = {"sigma_min", "sigma_max"} & set(process.get_params())
         return process.set_params(**{name: getattr(self, name) for name in shared})
 
-    def _loss(self) -> Loss:
+    def _objective(self, data: FitData, previous: FittedNetwork | None) -> Objective:
         check_range(self, self.sigma_min, self.sigma_max)
         loss = DiffusionScoreMatching(
             self._process(),
@@ -220,10 +222,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
             else self.weighting,
         )
         loss.check()
-        return loss
-
-    def _network_levels(self) -> dict[str, Any]:
-        return {"sigma_range": (float(self.sigma_min), float(self.sigma_max))}
+        return Objective(loss, {"sigma_range": (float(self.sigma_min), float(self.sigma_max))})
 
     def _learnt(
         self, data: FitData, network: FittedNetwork, held: np.ndarray | None
@@ -237,7 +236,11 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         criterion = level_criterion(network, data.standardizer, self.device, rows, sigmas)
         best = np.argmax(np.average(criterion, axis=1, weights=weights))
         seed = int(data.rng.randint(2**31 - 1))
-        return {"sigma_": float(sigmas[best]), "_probe_seed": seed}
+        return {
+            "sigma_": float(sigmas[best]),
+            "sigma_range_": network.spec.sigma_range,
+            "_probe_seed": seed,
+        }
 
     # -- scores at a level -------------------------------------------------------------------
 

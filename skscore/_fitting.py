@@ -7,7 +7,7 @@ of plain values, in the order in which ``fit`` calls them.
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,15 @@ class FitData:
     def total_weight(self) -> float:
         """Sum of the weights; the number of rows where there are none."""
         return float(len(self.X) if self.weights is None else self.weights.sum())
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a network is trained to: the loss, the levels of its spec, what their choice left."""
+
+    loss: Loss
+    levels: dict[str, Any] = field(default_factory=dict)
+    learnt: dict[str, Any] = field(default_factory=dict)
 
 
 def check_constructor(estimator: BaseEstimator) -> None:

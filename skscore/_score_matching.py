@@ -1,7 +1,7 @@
 """Score estimators without noise (implicit, sliced) and at one noise level (denoising).
 
-:class:`_OneLevel` holds the public methods of all three, :class:`_WithoutNoise` those of the
-first two; they know one score, and draw rows by Markov chains in its law.
+:class:`_OneLevel` holds the public methods of all: they know one score, and draw rows by Markov
+chains in its law.  :class:`_WithoutNoise` and :class:`OneNoiseLevel` say which score it is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from skscore._base import BaseScoreEstimator
 from skscore._bridge import FittedNetwork
 from skscore._chains import check_draws, check_n_samples, pick
 from skscore._documentation import shared_documentation
-from skscore._fitting import FitData
+from skscore._fitting import FitData, Objective, split_rows
+from skscore._level_search import level_grid, search_levels
 from skscore._validation import Interval, StrOptions, check_fitted
 from skscore.losses import (
     PROJECTIONS,
@@ -30,6 +31,8 @@ from skscore.losses import (
 from skscore.metrics import hyvarinen_scorer
 from skscore.noise import KERNELS
 from skscore.samplers import Sampler, UnadjustedLangevin, WalkJump
+
+_SEARCH_FRACTION = 0.2  # rows on which sigma="auto" judges the levels
 
 
 class _OneLevel(ABC):
@@ -102,8 +105,12 @@ class _OneLevel(ABC):
 class _WithoutNoise(_OneLevel):
     """The score of the rows themselves."""
 
-    def _network_levels(self) -> dict[str, Any]:
-        return {}
+    @abstractmethod
+    def _loss(self) -> Loss:
+        """The objective, on standardised rows."""
+
+    def _objective(self, data: FitData, previous: FittedNetwork | None) -> Objective:
+        return Objective(self._loss())
 
     def _learnt(
         self, data: FitData, network: FittedNetwork, held: np.ndarray | None
@@ -143,6 +150,94 @@ class _WithoutNoise(_OneLevel):
         ndarray of shape (n_samples,)
         """
         return self._score_divergence(X, metric)
+
+
+class OneNoiseLevel(_OneLevel):
+    """The score of the rows with Gaussian noise of one level, `sigma_`."""
+
+    @abstractmethod
+    def _choose_level(
+        self, data: FitData, previous: FittedNetwork | None
+    ) -> tuple[float, dict[str, Any]]:
+        """The noise level, and the fitted attributes that its choice leaves."""
+
+    def _objective(self, data: FitData, previous: FittedNetwork | None) -> Objective:
+        sigma, learnt = self._choose_level(data, previous)
+        loss = DenoisingScoreMatching(KERNELS[self.noise](sigma), weighting="sigma2")
+        return Objective(loss, {"sigma": sigma}, learnt)
+
+    def _learnt(
+        self, data: FitData, network: FittedNetwork, held: np.ndarray | None
+    ) -> dict[str, Any]:
+        return {"sigma_": network.spec.sigma}
+
+    def _sampler(self) -> Sampler:
+        return WalkJump(self.sigma_)
+
+    def _check_level(self, sigma: float | None) -> None:
+        check_fitted(self)
+        if sigma is not None and sigma != self.sigma_:
+            raise ValueError(
+                f"{type(self).__name__} knows the score at the one level it was fitted at, "
+                f"sigma={self.sigma_}. Got sigma={sigma!r}: fit another estimator for that level."
+            )
+
+    def score_function(self, X: ArrayLike, sigma: float | None = None) -> np.ndarray:
+        """Score of the density noised to level `sigma_`, in input space.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        sigma : float or None, default=None
+            None or `sigma_`, the only level there is.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            In one over the units of X.
+        """
+        self._check_level(sigma)
+        return self._score_function(X)
+
+    def score_divergence(
+        self, X: ArrayLike, sigma: float | None = None, *, metric: ArrayLike | None = None
+    ) -> np.ndarray:
+        """``tr grad_x s(x)``, exact; with a metric M, ``tr(M grad_x s(x))``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        sigma : float or None, default=None
+            None or `sigma_`, the only level there is.
+        metric : array-like of shape (n_features, n_features) or \
+                (n_samples, n_features, n_features), default=None
+            Symmetric and positive semi-definite, one for all rows or one for each; None is the
+            identity.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        self._check_level(sigma)
+        return self._score_divergence(X, metric)
+
+    def denoise(self, X: ArrayLike, sigma: float | None = None) -> np.ndarray:
+        """Posterior mean of the clean row, ``E[x | x~] = x~ + sigma^2 s(x~)`` (Tweedie).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows with Gaussian noise of standard deviation `sigma_` in standardised
+            coordinates.
+        sigma : float or None, default=None
+            None or `sigma_`, the only level there is.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+        """
+        self._check_level(sigma)
+        return self._denoise(X, self.sigma_)
 
 
 @shared_documentation
@@ -296,7 +391,7 @@ class SlicedScoreEstimator(_WithoutNoise, BaseScoreEstimator):
 
 
 @shared_documentation
-class DenoisingScoreEstimator(_OneLevel, BaseScoreEstimator):
+class DenoisingScoreEstimator(OneNoiseLevel, BaseScoreEstimator):
     """Score of a noised density by denoising score matching at one noise level.
 
     Rows are noised, ``x~ = x + sigma eps``, and a network s is regressed on the score of
@@ -306,9 +401,11 @@ class DenoisingScoreEstimator(_OneLevel, BaseScoreEstimator):
 
     Parameters
     ----------
-    sigma : float in (0, inf), default=0.1
+    sigma : float in (0, inf) or "auto", default=0.1
         Standard deviation of the noise in the standardised coordinates, where every column
-        has variance one (with ``standardize=None``: in the units of X).
+        has variance one (with ``standardize=None``: in the units of X).  "auto" holds a fifth of
+        the rows out and takes that of ten levels from 0.01 to 1 whose score is best there, by
+        the search of :class:`DenoisingScoreEstimatorCV` on this one split.
     noise : {"gaussian"}, default="gaussian"
         A key of :data:`skscore.noise.KERNELS`.
     <parameters>
@@ -321,6 +418,7 @@ class DenoisingScoreEstimator(_OneLevel, BaseScoreEstimator):
 
     See Also
     --------
+    DenoisingScoreEstimatorCV : With the level chosen by cross-validation.
     ImplicitScoreEstimator, SlicedScoreEstimator : The score of the rows themselves.
 
     References
@@ -340,13 +438,13 @@ class DenoisingScoreEstimator(_OneLevel, BaseScoreEstimator):
     """
 
     _parameter_constraints = BaseScoreEstimator._parameter_constraints | {
-        "sigma": [Interval(Real, 0, None, closed="neither")],
+        "sigma": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "noise": [StrOptions(set(KERNELS))],
     }
 
     def __init__(
         self,
-        sigma: float = 0.1,
+        sigma: float | str = 0.1,
         noise: str = "gaussian",
         *,
         network: str | Callable[..., Any] = "mlp",
@@ -391,81 +489,13 @@ class DenoisingScoreEstimator(_OneLevel, BaseScoreEstimator):
         self.sigma = sigma
         self.noise = noise
 
-    def _loss(self) -> Loss:
-        return DenoisingScoreMatching(KERNELS[self.noise](self.sigma), weighting="sigma2")
-
-    def _network_levels(self) -> dict[str, Any]:
-        return {"sigma": float(self.sigma)}
-
-    def _learnt(
-        self, data: FitData, network: FittedNetwork, held: np.ndarray | None
-    ) -> dict[str, Any]:
-        return {"sigma_": network.spec.sigma}
-
-    def _sampler(self) -> Sampler:
-        return WalkJump(self.sigma_)
-
-    def _check_level(self, sigma: float | None) -> None:
-        check_fitted(self)
-        if sigma is not None and sigma != self.sigma_:
-            raise ValueError(
-                f"{type(self).__name__} knows the score at the one level it was fitted at, "
-                f"sigma={self.sigma_}. Got sigma={sigma!r}: fit another estimator for that level."
-            )
-
-    def score_function(self, X: ArrayLike, sigma: float | None = None) -> np.ndarray:
-        """Score of the density noised to level `sigma_`, in input space.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        sigma : float or None, default=None
-            None or `sigma_`, the only level there is.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features)
-            In one over the units of X.
-        """
-        self._check_level(sigma)
-        return self._score_function(X)
-
-    def score_divergence(
-        self, X: ArrayLike, sigma: float | None = None, *, metric: ArrayLike | None = None
-    ) -> np.ndarray:
-        """``tr grad_x s(x)``, exact; with a metric M, ``tr(M grad_x s(x))``.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        sigma : float or None, default=None
-            None or `sigma_`, the only level there is.
-        metric : array-like of shape (n_features, n_features) or \
-                (n_samples, n_features, n_features), default=None
-            Symmetric and positive semi-definite, one for all rows or one for each; None is the
-            identity.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-        """
-        self._check_level(sigma)
-        return self._score_divergence(X, metric)
-
-    def denoise(self, X: ArrayLike, sigma: float | None = None) -> np.ndarray:
-        """Posterior mean of the clean row, ``E[x | x~] = x~ + sigma^2 s(x~)`` (Tweedie).
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows with Gaussian noise of standard deviation `sigma_` in standardised
-            coordinates.
-        sigma : float or None, default=None
-            None or `sigma_`, the only level there is.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features)
-        """
-        self._check_level(sigma)
-        return self._denoise(X, self.sigma_)
+    def _choose_level(
+        self, data: FitData, previous: FittedNetwork | None
+    ) -> tuple[float, dict[str, Any]]:
+        if self.sigma != "auto":
+            return float(self.sigma), {}
+        if previous is not None:
+            return previous.spec.sigma, {}
+        split = split_rows(len(data.X), _SEARCH_FRACTION, data.rng)
+        search = search_levels(self, data, level_grid(data, self.standardize), [split])
+        return float(search.sigmas[search.best()]), {}

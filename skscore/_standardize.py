@@ -76,17 +76,20 @@ class Standardizer:
         form: str | None = "whiten",
         dequantize: bool = False,
         names: list[str] | None = None,
+        warn: bool = True,
     ) -> Standardizer:
         """Measure (n, d) rows with optional weights (n,); `names` are for the warnings."""
         names = [str(j) for j in range(X.shape[1])] if names is None else names
         location, scale, correlation, constant = _moments(X, weights, names)
         gaps = np.where(constant, 0.0, column_gaps(X))
         if gaps.any() and not dequantize:
-            _warn_ties(gaps, names)
+            if warn:
+                _warn_ties(gaps, names)
             gaps = np.zeros_like(gaps)
         scale, correlation = _with_uniform(scale, correlation, gaps)
         values, vectors, null = _eigen(X, weights, location, scale, correlation, constant)
-        _warn_degenerate(constant, vectors[:, null], names)
+        if warn:
+            _warn_degenerate(constant, vectors[:, null], names)
 
         correlation = (vectors * values) @ vectors.T
         with np.errstate(over="ignore", under="ignore"):

@@ -24,9 +24,13 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils.metadata_routing import (
     MetadataRequest,
+    process_routing,
 )
 from sklearn.utils.metadata_routing import (
     _MetadataRequester as MetadataRequester,
+)
+from sklearn.utils.metadata_routing import (
+    _routing_enabled as routing_enabled,
 )
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -52,6 +56,7 @@ __all__ = [
     "first_rows",
     "importable",
     "integer_seeds",
+    "routed_weights",
     "rows_like",
     "score_request",
 ]
@@ -242,3 +247,15 @@ def score_request(owner: MetadataRequester, sample_weight: bool | str | None) ->
     request = MetadataRequest(owner=owner)
     request.score.add_request(param="sample_weight", alias=sample_weight)
     return request
+
+
+def routed_weights(
+    pipeline: Any, last: str, sample_weight: ArrayLike | None, params: dict[str, Any]
+) -> ArrayLike | None:
+    """Weights for `score` of a pipeline; where metadata is routed, what its last step asks for."""
+    if routing_enabled():
+        routed = process_routing(pipeline, "score", sample_weight=sample_weight, **params)
+        return routed[last].score.get("sample_weight")
+    if params:
+        raise TypeError(f"score of {type(pipeline).__name__} takes no {', '.join(params)}.")
+    return sample_weight

@@ -9,6 +9,7 @@ __all__ = [
     "NonFiniteResultError",
     "NotFittedError",
     "SamplingDivergedError",
+    "SupportWarning",
     "TiesWarning",
     "TrainingDivergedError",
 ]
@@ -36,3 +37,7 @@ class NonFiniteResultError(FloatingPointError):
 
 class NoiseRangeWarning(DataConversionWarning):
     """The noise levels do not cover the scale of the rows."""
+
+
+class SupportWarning(UserWarning):
+    """Rows lie outside the support of a density; their log-density is minus infinity."""

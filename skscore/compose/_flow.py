@@ -1,4 +1,4 @@
-"""Composition with scikit-learn: estimators as transformers."""
+"""The probability flow of a diffusion estimator as a transformer."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ from skscore._validation import (
     check_unnamed_rows,
     finite_results,
 )
-
-__all__ = ["FlowTransformer"]
 
 
 class FlowTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):

@@ -1,0 +1,546 @@
+"""Pipelines of transformers and a density, with the change of variables done."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from skscore._bridge import apply_in_chunks
+from skscore._chains import check_finite_draws, check_n_samples
+from skscore._density import DensityScoreEstimator
+from skscore._fitting import distinct_rows, positive_rows
+from skscore._standardize import Standardizer
+from skscore._validation import (
+    FrozenEstimator,
+    available_if,
+    check_fitted,
+    check_metric,
+    check_metric_rows,
+    check_rows,
+    check_weights,
+    finite_results,
+    first_rows,
+    integer_seeds,
+    routed_weights,
+    rows_like,
+)
+from skscore.compose._changes import Chain, returns
+from skscore.compose._scikit import chain_of, tied_columns
+from skscore.exceptions import SupportWarning, TiesWarning
+from skscore.metrics import hyvarinen_scorer, log_likelihood_scorer
+
+_MASS_DRAWS = 10_000
+_MOST_DRAWS = 1000  # draws for one row of the support, before giving up
+_LOOK_ROWS = 1000  # training rows on which the transformers are tried
+_ENTRIES = 2**22  # of the matrices of one chunk
+_LEARNT = ("_change", "_part", "_described", "location_", "covariance_", "mass_", "mass_std_error_")
+
+
+def _has(name: str) -> Callable[[DensityPipeline], bool]:
+    def check(self: DensityPipeline) -> bool:
+        getattr(self._part if _is_fitted(self) else _scored(self._final_estimator), name)
+        return name not in _SCORES or not _is_fitted(self) or self._change.smooth
+
+    return check
+
+
+_SCORES = ("score_function", "score_divergence")
+
+
+def _is_fitted(pipeline: DensityPipeline) -> bool:
+    return "_part" in vars(pipeline)
+
+
+def _scored(final: Any) -> Any:
+    """The last step; a density that knows no score, with one."""
+    if hasattr(final, "score_function") or not hasattr(final, "score_samples"):
+        return final
+    return DensityScoreEstimator(FrozenEstimator(final))
+
+
+class DensityPipeline(Pipeline):
+    """A scikit-learn pipeline of invertible transformers and a density, in the space of its input.
+
+    scikit-learn's own ``Pipeline`` returns log-densities of *transformed* rows: dividing the
+    columns by a million makes them higher, and a search over scalers chooses that.  Here the
+    change of variables is done: log-densities gain ``log |det J|`` of the transformers' Jacobian,
+    scores become ``J' s + grad log |det J|``, and samples are carried back.  So results are in the
+    units of X, and models with different transformers can be compared.
+
+    It is a ``Pipeline`` in all else: names of steps and parameters, caching, display and
+    metadata routing.
+
+    Parameters
+    ----------
+    steps : list of (str, estimator)
+        Transformers, then a score or density estimator: of this package, or any with
+        `score_samples`, such as scikit-learn's.
+    transform_input : list of str, default=None
+        As for ``sklearn.pipeline.Pipeline``.
+    memory : str or object with the joblib.Memory interface, default=None
+        As for ``sklearn.pipeline.Pipeline``.
+    verbose : bool, default=False
+        Whether the time of each step is printed.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features,)
+        Only where X had column names.
+    location_, covariance_ : ndarray of shape (n_features,), (n_features, n_features)
+        Of the training rows, in the space of X.
+    mass_ : float
+        Probability that the last step gives to the image of the transformers: what the density is
+        divided by.  One where they reach everything; else the share of 10,000 draws.
+    mass_std_error_ : float
+        Standard error of `mass_`.
+
+    See Also
+    --------
+    make_density_pipeline : Without names for the steps.
+    BoundedTransformer : For columns that cannot be negative, or lie between two bounds.
+
+    Notes
+    -----
+    Transformers with a formula: StandardScaler, RobustScaler, MaxAbsScaler, MinMaxScaler, PCA with
+    all components, PowerTransformer, QuantileTransformer, BoundedTransformer, FunctionTransformer
+    of a usual numpy function with its inverse, ColumnTransformer of these (columns that it passes
+    through too), nested pipelines; :class:`FlowTransformer` for log-densities and samples only.
+    Any other one that is invertible is taken by differences, for up to 20 columns; see
+    :func:`skscore.compose.change_of_variables`.  One that loses information is refused before the
+    last step is trained.
+
+    Some transformers do not reach all of the space (a power transformation, uniform quantiles, a
+    scaler that clips).  Mass that the last step has beyond their image is no row of X: the
+    density is divided by `mass_`, and `sample` draws again.  Some do not take every row (Box and
+    Cox's powers, quantiles, bounds): log-densities of rows outside of the *support* are minus
+    infinity, with one ``SupportWarning``, and their scores are refused.
+
+    `denoise` is exact for linear transformers.  For others it carries the posterior mean of the
+    transformed row back, which is not the posterior mean of the row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.mixture import GaussianMixture
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skscore import DensityPipeline
+    >>> X = np.random.default_rng(0).normal(100.0, 20.0, size=(5000, 1))
+    >>> steps = [("scale", StandardScaler()), ("density", GaussianMixture())]
+    >>> pipeline = DensityPipeline(steps).fit(X)
+    >>> truth = -np.log(20 * np.sqrt(2 * np.pi))  # log-density at the mean
+    >>> bool(abs(pipeline.score_samples([[100.0]])[0] - truth) < 0.05)
+    True
+    >>> pipeline.score_function([[120.0]]).round(3)
+    array([[-0.05]])
+    >>> pipeline.sample(3, random_state=0).shape
+    (3, 1)
+    """
+
+    def __getitem__(self, ind: Any) -> Any:
+        """A step; or, for a slice, a pipeline of some: a plain one where the last is left out."""
+        if isinstance(ind, slice) and len(self.steps) - 1 not in range(len(self.steps))[ind]:
+            return Pipeline(self.steps, memory=self.memory, verbose=self.verbose)[ind]
+        return super().__getitem__(ind)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return _is_fitted(self)
+
+    # -- fitting ---------------------------------------------------------------------------
+
+    def fit(self, X: ArrayLike, y: object = None, **params: Any) -> DensityPipeline:
+        """Fit the transformers and the last step.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        **params : dict
+            Of the steps, as ``step__name``, or routed metadata, as for ``Pipeline``.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For a transformer that loses information, before the last step is trained.
+        """
+        for learnt in _LEARNT:
+            self.__dict__.pop(learnt, None)
+        rows, described = first_rows(self, X)
+        super().fit(X, y, **params)
+        part = self._scored_part(rows)
+        given = params.get("sample_weight", params.get(f"{self.steps[-1][0]}__sample_weight"))
+        weights = check_weights(given, len(rows))
+        measured = Standardizer.fit(*distinct_rows(*positive_rows(rows, weights)), warn=False)
+        self.__dict__.update(
+            {
+                "_described": described,
+                "location_": measured.location,
+                "covariance_": measured.covariance,
+                **self._mass(part),
+                "_part": part,
+            }
+        )
+        return self
+
+    def _fit(self, X: Any, *args: Any, **kwargs: Any) -> Any:
+        """Fit the transformers, and try what they do to rows, before the last step is fitted."""
+        final = self._final_estimator
+        if not (hasattr(final, "score_samples") or hasattr(final, "score_function")):
+            raise TypeError(
+                "The last step of DensityPipeline must be a density or score estimator, with "
+                f"`score_samples` or `score_function`. Got {final!r} instead."
+            )
+        Xt = super()._fit(X, *args, **kwargs)
+        steps = self.steps[:-1]
+        look = _some_rows(X)
+        change, rows = chain_of(steps, look), np.asarray(look, dtype=np.float64)
+        _check_round_trip(change, rows)
+        tied = tied_columns(steps)
+        if tied:
+            warnings.warn(
+                f"QuantileTransformer met repeated values in columns {', '.join(tied)}: each is a "
+                "jump of its map, with a probability of its own and no density. Log-densities hold "
+                "between repeated values only, and miss their probability. Spread the values with "
+                "skscore.datasets.dequantize first, or use PowerTransformer.",
+                TiesWarning,
+                stacklevel=4,
+            )
+        self._change, self._latent = change, Xt.iloc[:0] if hasattr(Xt, "iloc") else None
+        return Xt
+
+    def _scored_part(self, rows: np.ndarray) -> Any:
+        """The last step with a score; differences of a density need some rows of it."""
+        final = self.steps[-1][1]
+        part = _scored(final)
+        if part is final:
+            return final
+        look = _some_rows(rows)
+        look = look[self._change.inside(look)]
+        return part.fit(rows_like(self._latent, self._change.transform(look)))
+
+    def _mass(self, part: Any) -> dict[str, float]:
+        """Probability of the image, and its standard error."""
+        if self._change.onto or not hasattr(part, "score_samples"):
+            return {"mass_": 1.0, "mass_std_error_": 0.0}
+        if not hasattr(part, "sample"):
+            raise ValueError(
+                "The transformers of this DensityPipeline do not reach all of the space, so the "
+                "density must be divided by its mass on what they reach. That takes draws, and "
+                f"{self.steps[-1][1]!r} has no `sample`."
+            )
+        draws = np.asarray(part.sample(_MASS_DRAWS, random_state=0))
+        mass = float(self._change.reaches(draws).mean())
+        if mass == 0:
+            raise ValueError(
+                f"None of {_MASS_DRAWS} draws of the last step are in the image of the "
+                "transformers: the density is far off, and cannot be divided by its mass there."
+            )
+        return {"mass_": mass, "mass_std_error_": math.sqrt(mass * (1 - mass) / _MASS_DRAWS)}
+
+    # -- what is known of X -------------------------------------------------------------------
+
+    @property
+    def n_features_in_(self) -> int:
+        """Number of columns of X."""
+        return self._description("n_features_in_")
+
+    @n_features_in_.setter
+    def n_features_in_(self, n_features: int) -> None:
+        self._describe("n_features_in_", n_features)
+
+    @property
+    def feature_names_in_(self) -> np.ndarray:
+        """Names of the columns of X."""
+        return self._description("feature_names_in_")
+
+    @feature_names_in_.setter
+    def feature_names_in_(self, names: np.ndarray) -> None:
+        self._describe("feature_names_in_", names)
+
+    def _description(self, name: str) -> Any:
+        if name not in vars(self).get("_described", {}):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return self._described[name]
+
+    def _describe(self, name: str, value: Any) -> None:
+        self._described = vars(self).get("_described", {}) | {name: value}
+
+    @property
+    def sigma_(self) -> float:
+        """The noise level of the score, in the coordinates of the last step."""
+        check_fitted(self)
+        return self._part.sigma_
+
+    @property
+    def sigma_range_(self) -> tuple[float, float]:
+        """The noise levels that the last step knows."""
+        check_fitted(self)
+        return self._part.sigma_range_
+
+    # -- densities ---------------------------------------------------------------------------
+
+    @available_if(_has("score_samples"))
+    def score_samples(self, X: ArrayLike) -> np.ndarray:
+        """Normalised log-density of each row, ``log q(T(x)) + log |det J| - log mass``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            In nats, of rows in the units of X; minus infinity outside the support.
+        """
+        X = self._rows(X)
+        inside = self._change.inside(X)
+        values = np.full(len(X), -np.inf)
+        if inside.any():
+            rows = X[inside]
+            latent = np.asarray(self._part.score_samples(self._carried(rows)))
+            values[inside] = latent + self._change.log_det(rows) - math.log(self.mass_)
+        if not inside.all():
+            warnings.warn(
+                f"{np.sum(~inside)} of {len(X)} rows lie outside the support of the density, what "
+                "the transformers take: their log-density is minus infinity. The first is row "
+                f"{int(np.argmin(inside))}.",
+                SupportWarning,
+                stacklevel=2,
+            )
+        finite_results(np.where(np.isneginf(values), 0.0, values), "score_samples")
+        return values
+
+    def score(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None, **params: Any
+    ) -> float:
+        """The number for model selection, in the space of X; higher is better.
+
+        The mean log-density of the rows where the last step has a normalised density; else
+        Hyvarinen's criterion in the metric of `covariance_`.  Either may be compared over
+        transformers.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+        **params : dict
+            Routed metadata.
+
+        Returns
+        -------
+        float
+        """
+        check_fitted(self)
+        weights = routed_weights(self, self.steps[-1][0], sample_weight, params)
+        has_density = hasattr(self, "score_samples")
+        scorer = log_likelihood_scorer if has_density else hyvarinen_scorer
+        return scorer(self, X, y, weights)
+
+    # -- scores ------------------------------------------------------------------------------
+
+    @available_if(_has("score_function"))
+    def score_function(self, X: ArrayLike, sigma: float | None = None) -> np.ndarray:
+        """``grad_x log p(x) = J' s(T(x)) + grad log |det J|``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Within the support.
+        sigma : float or None, default=None
+            Noise level of the last step's score, in its coordinates; None is its own.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            In one over the units of X.
+        """
+        X = self._supported(X)
+        scores = self._part.score_function(self._carried(X), **_level(sigma))
+        return finite_results(self._change.pull_score(X, scores), "score_function")
+
+    @available_if(_has("score_divergence"))
+    def score_divergence(
+        self, X: ArrayLike, sigma: float | None = None, *, metric: ArrayLike | None = None
+    ) -> np.ndarray:
+        """``tr grad_x s(x)``; with a metric M, ``tr(M grad_x s(x))``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Within the support.
+        sigma : float or None, default=None
+            Noise level of the last step's score, in its coordinates; None is its own.
+        metric : array-like of shape (n_features, n_features) or \
+                (n_samples, n_features, n_features), default=None
+            Symmetric and positive semi-definite, one for all rows or one for each; None is the
+            identity.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        X = self._supported(X)
+        d = X.shape[1]
+        M = np.eye(d) if metric is None else check_metric(metric, d)
+        if M.ndim == 3:
+            check_metric_rows(M, len(X))
+
+        def divergence(index: np.ndarray) -> np.ndarray:
+            x, metrics = X[index], M if M.ndim == 2 else M[index]
+            y = self._carried(x)
+            pushed = self._change.push_metric(x, metrics)
+            scores = self._part.score_function(y, **_level(sigma))
+            latent = self._part.score_divergence(y, **_level(sigma), metric=pushed)
+            return latent + self._change.curvature(x, scores, metrics)
+
+        chunk = max(1, _ENTRIES // d**2)
+        values = apply_in_chunks(divergence, np.arange(len(X)), chunk)
+        return finite_results(values, "score_divergence")
+
+    @available_if(_has("denoise"))
+    def denoise(self, X: ArrayLike, sigma: float | None = None) -> np.ndarray:
+        """The last step's posterior mean of the clean transformed row, carried back.
+
+        The posterior mean of the row itself where the transformers are linear.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows whose transforms have Gaussian noise of a level; within the support.
+        sigma : float or None, default=None
+            The level, in the coordinates of the last step; None is its own.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+        """
+        X = self._supported(X)
+        clean = np.asarray(self._part.denoise(self._carried(X), **_level(sigma)))
+        return finite_results(self._change.inverse_transform(clean), "denoise")
+
+    # -- samples -----------------------------------------------------------------------------
+
+    @available_if(_has("sample"))
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
+        """Draw rows of the last step and carry them back; again where they are no rows of X.
+
+        Parameters
+        ----------
+        n_samples : int in [1, inf), default=1
+        random_state : int, RandomState or None, default=None
+            None draws anew at every call, an integer repeats.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+        """
+        n_samples = check_n_samples(n_samples)
+        check_fitted(self)
+        rows, n_drawn, share = [], 0, self.mass_
+        missing, seed = n_samples, random_state
+        while missing:
+            n = missing if share == 1 else math.ceil(1.1 * missing / share)
+            draws = np.asarray(self._part.sample(n, random_state=seed))
+            draws = draws[self._change.reaches(draws)][:missing]
+            n_drawn, missing = n_drawn + n, missing - len(draws)
+            if len(draws):
+                rows.append(self._change.inverse_transform(draws))
+            if missing and n_drawn > _MOST_DRAWS * n_samples:
+                raise ValueError(
+                    f"Of {n_drawn} draws of the last step only {n_samples - missing} are in the "
+                    "image of the transformers: the density is far off."
+                )
+            share = max((n_samples - missing) / n_drawn, 0.01)
+            seed = None if seed is None else integer_seeds(seed, 2)[1]
+        return check_finite_draws(np.concatenate(rows), type(self).__name__)
+
+    # -- rows --------------------------------------------------------------------------------
+
+    def _rows(self, X: ArrayLike) -> np.ndarray:
+        return check_rows(self, X).astype(np.float64, copy=False)
+
+    def _supported(self, X: ArrayLike) -> np.ndarray:
+        """Rows, all of them within the support."""
+        X = self._rows(X)
+        inside = self._change.inside(X)
+        if not inside.all():
+            raise ValueError(
+                f"Row {int(np.argmin(inside))} of X lies outside the support of the density, what "
+                "the transformers take, and has no score there. score_samples is minus infinity."
+            )
+        return X
+
+    def _carried(self, X: np.ndarray) -> Any:
+        """Transformed rows, in the container that the last step was fitted to."""
+        return rows_like(self._latent, self._change.transform(X))
+
+
+def _level(sigma: float | None) -> dict[str, float]:
+    return {} if sigma is None else {"sigma": sigma}
+
+
+def _some_rows(X: Any) -> Any:
+    """Evenly spread rows of an array or a data frame."""
+    step = max(1, len(X) // _LOOK_ROWS)
+    return X.iloc[::step] if hasattr(X, "iloc") else np.asarray(X, dtype=np.float64)[::step]
+
+
+def _check_round_trip(change: Chain, rows: np.ndarray) -> None:
+    """Refuse transformers whose inverse does not lead back to training rows."""
+    rows = rows[change.inside(rows)]
+    spread = rows.std(axis=0) if len(rows) else np.ones(rows.shape[1])
+    kept = returns(change.transform, change.inverse_transform, rows, spread) if len(rows) else rows
+    if not len(rows) or kept.mean() < 0.99:
+        raise ValueError(
+            "The transformers of this DensityPipeline lose information: inverse_transform does not "
+            f"lead back to {np.sum(~kept) if len(rows) else 'any'} of {len(rows)} training rows. "
+            "A density of their output says nothing about their input; check that func and "
+            "inverse_func of a FunctionTransformer belong together, and leave out steps that round "
+            "or discretise."
+        )
+
+
+def make_density_pipeline(
+    *steps: Any,
+    memory: Any = None,
+    transform_input: list[str] | None = None,
+    verbose: bool = False,
+) -> DensityPipeline:
+    """A :class:`DensityPipeline` whose steps are named after their classes.
+
+    Parameters
+    ----------
+    *steps : estimators
+        Transformers, then a score or density estimator.
+    memory, transform_input, verbose
+        As for :class:`DensityPipeline`.
+
+    Returns
+    -------
+    DensityPipeline
+
+    Examples
+    --------
+    >>> from sklearn.neighbors import KernelDensity
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skscore import make_density_pipeline
+    >>> list(make_density_pipeline(StandardScaler(), KernelDensity()).named_steps)
+    ['standardscaler', 'kerneldensity']
+    """
+    return DensityPipeline(
+        make_pipeline(*steps).steps,
+        memory=memory,
+        transform_input=transform_input,
+        verbose=verbose,
+    )
