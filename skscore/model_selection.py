@@ -97,7 +97,10 @@ class DenoisingScoreEstimatorCV(OneNoiseLevel, BaseScoreEstimator):
 
     _parameter_constraints = BaseScoreEstimator._parameter_constraints | {
         "sigmas": [Interval(Integral, 2, None, closed="left"), "array-like"],
-        "cv": [Interval(Integral, 2, None, closed="left"), HasMethods(["split"])],
+        "cv": [
+            Interval(Integral, 2, None, closed="left"),
+            HasMethods(["split", "get_n_splits"]),
+        ],
         "one_std_error": ["boolean"],
         "n_jobs": [Integral, None],
         "noise": [StrOptions(set(KERNELS))],
@@ -170,7 +173,8 @@ class DenoisingScoreEstimatorCV(OneNoiseLevel, BaseScoreEstimator):
         if isinstance(self.sigmas, Integral):
             return level_grid(data, self.standardize, self.sigmas)
         sigmas = np.unique(np.asarray(self.sigmas, dtype=np.float64))
-        if np.ndim(self.sigmas) != 1 or len(sigmas) < 2 or not (sigmas > 0).all():
+        positive = (sigmas > 0).all() and np.isfinite(sigmas).all()
+        if np.ndim(self.sigmas) != 1 or len(sigmas) < 2 or not positive:
             raise ValueError(
                 f"The 'sigmas' parameter of {type(self).__name__} must be a number of levels, or "
                 f"at least two different positive finite ones. Got {self.sigmas!r} instead."
