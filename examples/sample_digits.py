@@ -48,8 +48,8 @@ def search_kinds(X, seed):
 
 
 def draw(axes, rows, title):
-    digits = np.pad(rows.reshape(-1, 8, 8), ((0, 0), (2, 2), (1, 1)))
-    page = digits.reshape(4, 11, 12, 10).swapaxes(1, 2).reshape(48, 110)
+    digits = np.pad(rows.reshape(-1, 8, 8), ((0, 0), (1, 1), (1, 1)))
+    page = digits.reshape(4, 11, 10, 10).swapaxes(1, 2).reshape(40, 110)
     axes.imshow(page, cmap="binary", vmin=0, vmax=16)
     axes.set_title(title)
     axes.set_axis_off()
@@ -81,7 +81,7 @@ def main(seed, picture):
             told = f"{classifier_two_sample_test(rows, X_test, random_state=seed).statistic:.2f}"
         print(f"    {told} {distance:6.1f}  {kind}")
 
-    figure, axes = plt.subplots(3, 1, figsize=(8, 9.5), layout="constrained")
+    figure, axes = plt.subplots(3, 1, figsize=(8, 8.5), layout="constrained")
     draw(axes[0], pca.inverse_transform(X_test[:44]), "Real digits (15 components)")
     titles = {"KernelDensity": axes[1], "DiffusionScoreEstimator": axes[2]}
     for kind, panel in titles.items():

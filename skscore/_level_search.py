@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils.parallel import Parallel, delayed
 
 from skscore._bridge import NetworkSpec
@@ -106,6 +106,8 @@ def _judge(
     """Criterion (n_levels, n_held) of the rows a fold leaves out."""
     index, held = fold
     rng = np.random.RandomState(seed)
+    patience = -(-estimator.n_iter_no_change // 2)  # the mean over levels is a smoother guide
+    estimator = clone(estimator).set_params(n_iter_no_change=patience)
     rows, weights = data.X[index], None if data.weights is None else data.weights[index]
     standardizer = Standardizer.fit(
         rows, weights, form=estimator.standardize, dequantize=estimator.dequantize, warn=False
