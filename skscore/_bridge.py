@@ -8,6 +8,7 @@ float64, so that the result for a row does not depend on the rows beside it.
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -436,18 +437,31 @@ class ClosedForm:
         covariances: np.ndarray | None = None,
         variance: float | None = None,
     ) -> None:
-        cpu = torch.device("cpu")
+        cpu, d = torch.device("cpu"), means.shape[1]
         w, m = tensor(weights, cpu), tensor(means, cpu)
         if variance is None:
             self._law = _gaussian.GaussianMixture(w, m, tensor(covariances, cpu))
+            self._unit_noise = torch.eye(d, dtype=torch.float64)
         else:
             self._law = _gaussian.IsotropicMixture(w, m, variance)
-        self._chunk = max(1, min(CHUNK, 2**22 // max(1, means.size)))
+            self._unit_noise = 1.0
+        self._chunk = max(1, min(CHUNK, 2**22 // max(1, means.size, d * d)))
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], X: np.ndarray) -> np.ndarray:
+    def noised(self, sigma: float) -> ClosedForm:
+        """The density of ``x + sigma eps``, eps standard normal; this one is as it was."""
+        other = copy.copy(self)
+        other._law = self._law.noised(sigma**2 * self._unit_noise)
+        return other
+
+    def _apply(self, fn: Callable[..., Tensor], *arrays: np.ndarray) -> np.ndarray:
+        """`fn` of tensors, a chunk of the rows of all arrays at a time."""
         cpu = torch.device("cpu")
+
+        def values(rows: np.ndarray) -> np.ndarray:
+            return array(fn(*(tensor(each[rows], cpu) for each in arrays)))
+
         with _workshop(1), torch.no_grad():
-            return apply_in_chunks(lambda rows: array(fn(tensor(rows, cpu))), X, self._chunk)
+            return apply_in_chunks(values, np.arange(len(arrays[0])), self._chunk)
 
     def log_density(self, X: np.ndarray) -> np.ndarray:
         """``log p(x)`` in nats, (n,)."""
@@ -458,9 +472,22 @@ class ClosedForm:
         return self._apply(self._law.score, X)
 
     def score_divergence(self, X: np.ndarray, metric: np.ndarray) -> np.ndarray:
-        """``tr(metric grad s)``, (n,)."""
+        """``tr(metric grad s)``, (n,), for a metric (d, d), or one for each row, (n, d, d)."""
+        if metric.ndim == 3:
+            return self._apply(self._law.score_divergence, X, metric)
         A = tensor(metric, torch.device("cpu"))
         return self._apply(lambda x: self._law.score_divergence(x, A), X)
+
+    def sample(self, n: int, seed: int) -> np.ndarray:
+        """Draws, (n, d)."""
+        law, rng = self._law, np.random.RandomState(seed)
+        weights, means = array(law.weights), array(law.means)
+        component = rng.choice(len(weights), size=n, p=weights / weights.sum())
+        noise = rng.standard_normal((n, means.shape[1]))
+        if isinstance(law, _gaussian.IsotropicMixture):
+            return means[component] + np.sqrt(law.variance) * noise
+        factors = np.linalg.cholesky(array(law.covariances))
+        return means[component] + np.einsum("nij,nj->ni", factors[component], noise)
 
 
 def global_state() -> dict[str, Any]:

@@ -26,6 +26,7 @@ from skscore.metrics import relative_fisher_divergence
 
 _LAW = make_gaussian([3.0, -20.0], [[4.0, 3.0], [3.0, 25.0]])
 _METHODS = ("score_function", "score_divergence", "score_samples", "energy", "denoise", "score")
+_SIGMA = 0.5  # of the noise that an estimator without a level of its own is asked about
 
 
 def train_rows(n: int = 400, seed: int = 0) -> np.ndarray:
@@ -51,9 +52,15 @@ def brief(estimator: Any) -> Any:
     return configured(estimator, max_iter=2, early_stopping=False)
 
 
+def _method(est: Any, name: str) -> Callable[[np.ndarray], Any]:
+    """A method, to be called with rows; at a level of noise where it needs one and has none."""
+    needs_level = name == "denoise" and not hasattr(est, "sigma_")
+    return partial(getattr(est, name), **({"sigma": _SIGMA} if needs_level else {}))
+
+
 def _results(est: Any, X: np.ndarray) -> dict[str, np.ndarray]:
     """What every method that takes rows says about them."""
-    return {name: np.asarray(getattr(est, name)(X)) for name in _METHODS if hasattr(est, name)}
+    return {name: np.asarray(_method(est, name)(X)) for name in _METHODS if hasattr(est, name)}
 
 
 def _assert_same(first: dict[str, Any], second: dict[str, Any], claim: str) -> None:
@@ -71,7 +78,7 @@ def check_outputs_are_finite(estimator: Any) -> None:
     est = brief(estimator).fit(X)
     shapes = {"score_function": X.shape, "denoise": X.shape, "score": ()}
     for name in filter(partial(hasattr, est), _METHODS):
-        values = np.asarray(getattr(est, name)(X))
+        values = np.asarray(_method(est, name)(X))
         shape = shapes.get(name, X.shape[:1])
         assert values.shape == shape, f"{name} has shape {values.shape}, not {shape}."
         assert values.dtype == np.float64, f"{name} has dtype {values.dtype}, not float64."
@@ -90,7 +97,7 @@ def check_rows_are_independent(estimator: Any) -> None:
     together = _results(est, X[:40])
     together.pop("score", None)
     for name, values in together.items():
-        method = getattr(est, name)
+        method = _method(est, name)
         alone = np.concatenate([method(X[i : i + 1]) for i in range(40)])
         reordered = method(X[:40][::-1])[::-1]
         for other in (alone, reordered):
@@ -371,7 +378,7 @@ def check_bad_rows_are_refused_by_every_method(estimator: Any) -> None:
             if name == "fit" and what == "width":
                 continue
             fresh = brief(estimator) if name == "fit" else est
-            assert _raises(ValueError, getattr(fresh, name), rows), f"{name} accepts bad {what}."
+            assert _raises(ValueError, _method(fresh, name), rows), f"{name} accepts bad {what}."
 
 
 def check_failed_fit_leaves_it_unfitted(estimator: Any) -> None:

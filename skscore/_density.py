@@ -1,8 +1,14 @@
-"""The exact score of scikit-learn's own densities."""
+"""The score of scikit-learn's densities: exact where there is a formula, else by differences.
+
+Two kinds of laws stand behind one estimator, with the same methods: ``ClosedForm`` knows
+everything, at every noise level; ``Differences`` a log-density and nothing else.
+"""
 
 from __future__ import annotations
 
+import warnings
 from inspect import signature
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -10,15 +16,20 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from sklearn.neighbors import KernelDensity
+from sklearn.neural_network import BernoulliRBM
+from sklearn.pipeline import Pipeline
 
 from skscore._bridge import ClosedForm
 from skscore._chains import SamplingStream, check_n_samples
+from skscore._differences import CLOSED_FORMS, Differences
 from skscore._fitting import distinct_rows, positive_rows
 from skscore._standardize import Standardizer
 from skscore._validation import (
     FrozenEstimator,
+    available_if,
     check_fitted,
     check_metric,
+    check_metric_rows,
     check_rows,
     check_weights,
     column_names,
@@ -26,19 +37,94 @@ from skscore._validation import (
     first_rows,
     integer_seeds,
 )
+from skscore.exceptions import DegenerateColumnsWarning, SupportWarning
 from skscore.metrics import log_likelihood_scorer
+
+_OTHER_TYPES = ("outlier_detector", "classifier", "regressor", "clusterer")
+_EUCLIDEAN = ("euclidean", "l2")
+_LARGEST = 1e150  # level: its square is finite
+_SPOILT = 1e-3  # part of a column's variance above which reg_covar is reported
+
+
+def _is_mixture(density: Any) -> bool:
+    """Whether a density is a mixture of Gaussians, whose laws are formulas."""
+    if isinstance(density, KernelDensity):
+        return density.kernel == "gaussian" and density.metric in _EUCLIDEAN
+    return isinstance(density, (GaussianMixture, BayesianGaussianMixture))
+
+
+def _closed_form(density: Any) -> ClosedForm:
+    """A fitted mixture of Gaussians as one."""
+    if isinstance(density, KernelDensity):
+        means, weights = np.asarray(density.tree_.data), density.tree_.sample_weight
+        weights = np.ones(len(means)) if weights is None else np.asarray(weights)
+        kept, variance = weights > 0, float(density.bandwidth_) ** 2
+        return ClosedForm(weights[kept] / weights.sum(), means[kept], variance=variance)
+    covariances, (k, d) = density.covariances_, density.means_.shape
+    expand = {
+        "full": lambda c: c,
+        "tied": lambda c: np.broadcast_to(c, (k, d, d)),
+        "diag": lambda c: c[:, :, None] * np.eye(d),
+        "spherical": lambda c: c[:, None, None] * np.eye(d),
+    }
+    covariances = expand[density.covariance_type](covariances)
+    return ClosedForm(density.weights_, density.means_, covariances)
+
+
+def _density_of(estimator: DensityScoreEstimator) -> Any:
+    density = getattr(estimator, "density_", estimator.density)
+    return density.estimator if isinstance(density, FrozenEstimator) else density
+
+
+def _has_levels(estimator: DensityScoreEstimator) -> bool:
+    if not _is_mixture(_density_of(estimator)):
+        raise AttributeError(f"Densities with noise are known for {CLOSED_FORMS}.")
+    return True
+
+
+def _can_sample(estimator: DensityScoreEstimator) -> bool:
+    density = _density_of(estimator)
+    if isinstance(density, KernelDensity):  # draws the same for other kernels and metrics
+        right = density.kernel in ("gaussian", "tophat") and density.metric in _EUCLIDEAN
+    else:
+        taken = signature(density.sample).parameters  # AttributeError where it has none
+        right = "random_state" in taken or "random_state" in density.get_params(deep=False)
+    if not right:
+        raise AttributeError(f"{density!r} has no sample that takes a seed.")
+    return True
 
 
 class DensityScoreEstimator(BaseEstimator):
-    """Score, divergence and energy of a scikit-learn density, in closed form.
+    """Score, divergence and energy of a scikit-learn density.
 
-    Puts `KernelDensity` (gaussian kernel), `GaussianMixture` and `BayesianGaussianMixture`
-    beside the score estimators: the same methods, in the same units.
+    Puts densities beside the score estimators: the same methods, in the same units.
+
+    ``KernelDensity`` with the gaussian kernel and the Euclidean metric, ``GaussianMixture`` and
+    ``BayesianGaussianMixture`` have all in closed form, and not only for the density p: sigma asks
+    for ``p_sigma``, the density of ``x + sigma eps`` with standard normal eps.  It is in the units
+    of X, for nothing is standardised here.
+
+    Other densities are taken by differences of their `score_samples`: ``4 d`` log-densities a row
+    for the score, ``4 d + 1`` for the divergence.  Steps are small parts of the deviations of the
+    training rows.  For a log-density as smooth as the rows are spread the relative errors are
+    about 1e-10 and 1e-8, for one that varies on a scale a hundred times finer 1e-8 and 1e-4.
+    Steps are longer where `score_samples` is float32, and errors about 1e-4 and 1e-2.  Mind that
+
+    - noise levels and `denoise` are unknown, and `sample` is the density's own, where that can be
+      seeded;
+    - kernels of compact support have rows of log-density minus infinity.  `score_samples` returns
+      it, with a ``SupportWarning``; `score_function` and `score_divergence` raise an error there;
+    - a kink has no score: at the edge of a compact kernel or the tip of the linear or exponential
+      one, and near it, the divergence means nothing.  The score of a tophat kernel is zero;
+    - the log-density is normalised if the density's is (that of a ``KernelDensity`` is for
+      Euclidean metrics only);
+    - a log-density that is itself solved or drawn at random is too rough for differences.
 
     Parameters
     ----------
     density : estimator
-        Cloned and fitted by `fit`, unless it is wrapped in a ``FrozenEstimator``.
+        With `fit` and a `score_samples` that is a log-density.  Cloned and fitted by `fit`,
+        unless it is wrapped in a ``FrozenEstimator``.
 
     Attributes
     ----------
@@ -53,6 +139,10 @@ class DensityScoreEstimator(BaseEstimator):
         Of the training rows, as the score estimators measure it; the metric of
         :func:`skscore.metrics.hyvarinen_scorer`.
 
+    See Also
+    --------
+    skscore.DensityPipeline : Densities of transformed rows, in the units of X.
+
     Examples
     --------
     >>> import numpy as np
@@ -62,6 +152,8 @@ class DensityScoreEstimator(BaseEstimator):
     >>> est = DensityScoreEstimator(GaussianMixture()).fit(X)
     >>> est.score_function([[5.0]]).round(1)
     array([[-0.5]])
+    >>> est.denoise([[5.0]], sigma=2.0).round(1)  # half way to the mean
+    array([[4.]])
     """
 
     def __init__(self, density: Any) -> None:
@@ -86,65 +178,79 @@ class DensityScoreEstimator(BaseEstimator):
         Raises
         ------
         ValueError
-            For a density without a closed form here, or weights that it does not take.
+            For what is no density, or weights that it does not take.
+
+        Warns
+        -----
+        DegenerateColumnsWarning
+            Where the `reg_covar` of a mixture is not small beside the variance of a column.
         """
-        self.__dict__.pop("density_", None)
+        for name in [n for n in vars(self) if n.endswith("_")]:
+            delattr(self, name)
         frozen = isinstance(self.density, FrozenEstimator)
         density = self.density.estimator if frozen else self.density
-        _check_supported(density)
-        if frozen:
-            check_fitted(density)
-        else:
-            density = clone(density)
+        _check_density(density)
         rows, described = first_rows(self, X)
         weights = check_weights(sample_weight, len(rows))
-        passed = {} if weights is None else {"sample_weight": weights}
-        if passed and not frozen and "sample_weight" not in signature(density.fit).parameters:
-            raise ValueError(
-                f"{type(density).__name__} takes no sample_weight. Fit without weights, or use "
-                "a density that takes them, such as KernelDensity."
-            )
-        if not frozen:
-            if density.get_params().get("random_state", 0) is None:
-                density.set_params(random_state=integer_seeds(None, 1)[0])
-            density.fit(rows.astype(np.float64), **passed)
-        standardizer = Standardizer.fit(
-            *distinct_rows(*positive_rows(rows, weights)), names=column_names(X, rows.shape[1])
-        )
-        self.__dict__.update(
-            described
-            | {
-                "location_": standardizer.location,
-                "covariance_": standardizer.covariance,
-                "_stream": SamplingStream(integer_seeds(None, 1)[0]),
-                "density_": density,
-            }
-        )
+        if frozen:
+            check_rows(density, X)  # fitted, and to these columns
+        else:
+            density = _fitted(density, rows.astype(np.float64), weights)
+        names = column_names(X, rows.shape[1])
+        standardizer = _measured(rows, weights, names)
+        _warn_of_regularisation(density, standardizer.covariance.diagonal(), rows, names)
+        fitted = {
+            "location_": standardizer.location,
+            "covariance_": standardizer.covariance,
+            "_standardizer": standardizer,
+            "_stream": SamplingStream(integer_seeds(None, 1)[0]),
+            "density_": density,
+        }
+        self.__dict__.update(described | fitted)
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "density_")
 
-    def score_function(self, X: ArrayLike) -> np.ndarray:
-        """``grad_x log p(x)``.
+    def _finite(self, values: np.ndarray, name: str) -> np.ndarray:
+        if not _is_mixture(self.density_):
+            name += " by differences (there is none at and beyond the edge of a support)"
+        return finite_results(values, name)
+
+    def _law(self, X: Any = None, sigma: float | None = None) -> ClosedForm | Differences:
+        """What is known of the density with noise; X shows what the density takes for rows."""
+        if _is_mixture(self.density_):
+            law = _closed_form(self.density_)
+        else:
+            law = Differences(self.density_, self._standardizer, X)
+        return law if sigma is None else law.noised(_check_level(sigma))
+
+    def score_function(self, X: ArrayLike, sigma: float | None = None) -> np.ndarray:
+        """``grad_x log p(x)``, or that of the density with noise, ``grad_x log p_sigma(x)``.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        sigma : float in [0, inf) or None, default=None
+            Standard deviation of Gaussian noise in the units of X; None is no noise.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features)
         """
-        X = check_rows(self, X)
-        return finite_results(_closed_form(self.density_).score(X), "score_function")
+        rows = check_rows(self, X)
+        return self._finite(self._law(X, sigma).score(rows), "score_function")
 
-    def score_divergence(self, X: ArrayLike, *, metric: ArrayLike | None = None) -> np.ndarray:
-        """``tr grad_x s(x)``; with a metric M, ``tr(M grad_x s(x))``.
+    def score_divergence(
+        self, X: ArrayLike, sigma: float | None = None, *, metric: ArrayLike | None = None
+    ) -> np.ndarray:
+        """``tr grad_x s(x)`` of that score; with a metric M, ``tr(M grad_x s(x))``.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        sigma : float in [0, inf) or None, default=None
+            Standard deviation of Gaussian noise in the units of X; None is no noise.
         metric : array-like of shape (n_features, n_features) or \
                 (n_samples, n_features, n_features), default=None
             Symmetric and positive semi-definite, one for all rows or one for each; None is the
@@ -154,10 +260,36 @@ class DensityScoreEstimator(BaseEstimator):
         -------
         ndarray of shape (n_samples,)
         """
-        X = check_rows(self, X)
-        M = np.eye(X.shape[1]) if metric is None else check_metric(metric, X.shape[1])
-        values = _closed_form(self.density_).score_divergence(X, M)
-        return finite_results(values, "score_divergence")
+        rows = check_rows(self, X)
+        M = check_metric(np.eye(rows.shape[1]) if metric is None else metric, rows.shape[1])
+        if M.ndim == 3:
+            check_metric_rows(M, len(rows))
+        return self._finite(self._law(X, sigma).score_divergence(rows, M), "score_divergence")
+
+    @available_if(_has_levels)
+    def denoise(self, X: ArrayLike, sigma: float | None = None) -> np.ndarray:
+        """Posterior mean of the clean row, ``E[x | x~] = x~ + sigma^2 s_sigma(x~)`` (Tweedie).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows with Gaussian noise.
+        sigma : float in [0, inf)
+            Standard deviation of the noise in the units of X.  A density has no level of its
+            own: None is refused.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+        """
+        rows = check_rows(self, X)
+        if sigma is None:
+            raise ValueError(
+                f"{type(self).__name__} has no noise level of its own: pass the standard deviation "
+                "of the noise, in the units of X, as sigma."
+            )
+        scores = self._law(X, sigma).score(rows)
+        return self._finite(rows + float(sigma) ** 2 * scores, "denoise")
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Normalised log-density in nats, ``log p(x)``.
@@ -169,9 +301,25 @@ class DensityScoreEstimator(BaseEstimator):
         Returns
         -------
         ndarray of shape (n_samples,)
+            Minus infinity for rows outside the support of a density that has a bounded one.
+
+        Warns
+        -----
+        SupportWarning
+            Where there are such rows.
         """
-        X = check_rows(self, X)
-        return finite_results(_closed_form(self.density_).log_density(X), "score_samples")
+        rows = check_rows(self, X)
+        values = self._law(X).log_density(rows)
+        outside = np.isneginf(values) & (not _is_mixture(self.density_))
+        if outside.any():
+            warnings.warn(
+                f"{outside.sum()} of {len(rows)} rows lie outside the support of "
+                f"{self.density_!r}: their log-density is minus infinity.",
+                SupportWarning,
+                stacklevel=2,
+            )
+        finite_results(np.where(outside, 0.0, values), "score_samples")
+        return values
 
     def energy(self, X: ArrayLike) -> np.ndarray:
         """``-log p(x)`` in nats.
@@ -203,6 +351,7 @@ class DensityScoreEstimator(BaseEstimator):
         """
         return log_likelihood_scorer(self, X, y, sample_weight)
 
+    @available_if(_can_sample)
     def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw rows from the density.
 
@@ -218,14 +367,7 @@ class DensityScoreEstimator(BaseEstimator):
         """
         n_samples = check_n_samples(n_samples)
         check_fitted(self)
-        rng = np.random.RandomState(self._stream.next(random_state))
-        weights, means, covariances = _mixture(self.density_)
-        component = rng.choice(len(weights), size=n_samples, p=weights / weights.sum())
-        noise = rng.standard_normal((n_samples, means.shape[1]))
-        if np.ndim(covariances) == 0:
-            return means[component] + np.sqrt(covariances) * noise
-        factors = np.linalg.cholesky(covariances)
-        return means[component] + np.einsum("nij,nj->ni", factors[component], noise)
+        return self._law().sample(n_samples, self._stream.next(random_state))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -233,45 +375,81 @@ class DensityScoreEstimator(BaseEstimator):
         return tags
 
 
-_SUPPORTED = (KernelDensity, GaussianMixture, BayesianGaussianMixture)
+def _has_log_density(density: Any) -> bool:
+    """Whether a density's `score_samples` is a log-density, as far as one can see."""
+    has_methods = hasattr(density, "fit") and hasattr(density, "score_samples")
+    if not has_methods or isinstance(density, (type, BernoulliRBM)):  # a pseudo-likelihood
+        return False
+    tags = density.__sklearn_tags__() if hasattr(density, "__sklearn_tags__") else None
+    return getattr(tags, "estimator_type", None) not in _OTHER_TYPES
 
 
-def _check_supported(density: Any) -> None:
-    if not isinstance(density, _SUPPORTED):
+def _check_density(density: Any) -> None:
+    """Refuse what has no log-density of the rows, and what needs no adapter."""
+    if hasattr(density, "score_function"):
+        raise ValueError(f"{density!r} has a score of its own. Use it without an adapter.")
+    if isinstance(getattr(density, "estimator", density), Pipeline):
         raise ValueError(
-            "The 'density' parameter of DensityScoreEstimator must be one of: "
-            f"{', '.join(c.__name__ for c in _SUPPORTED)}. Got {density!r} instead."
+            "The score_samples of a Pipeline is the log-density of the transformed rows: it "
+            "forgets the Jacobian of its steps. Use skscore.DensityPipeline with the same steps, "
+            "the last one a DensityScoreEstimator."
         )
-    if isinstance(density, KernelDensity) and (
-        density.kernel != "gaussian" or density.metric not in ("euclidean", "l2")
-    ):
+    if not _has_log_density(density):
         raise ValueError(
-            "DensityScoreEstimator needs a KernelDensity with kernel='gaussian' and "
-            f"metric='euclidean', whose score exists everywhere. Got {density!r} instead."
+            f"The 'density' parameter of DensityScoreEstimator must be {CLOSED_FORMS}, or another "
+            "estimator with fit and score_samples whose score_samples is a log-density (such as "
+            "PCA, FactorAnalysis, a KernelDensity with another kernel, a normalizing flow). "
+            f"Got {density!r} instead."
         )
 
 
-def _mixture(density: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | float]:
-    """Weights (k,), means (k, d) and covariances (k, d, d), or one variance for all."""
-    if isinstance(density, KernelDensity):
-        means = np.asarray(density.tree_.data)
-        weights = density.tree_.sample_weight
-        weights = np.ones(len(means)) if weights is None else np.asarray(weights)
-        kept = weights > 0
-        return weights[kept] / weights.sum(), means[kept], float(density.bandwidth_) ** 2
-    means, covariances = density.means_, density.covariances_
-    k, d = means.shape
-    expand = {
-        "full": lambda c: c,
-        "tied": lambda c: np.broadcast_to(c, (k, d, d)),
-        "diag": lambda c: c[:, :, None] * np.eye(d),
-        "spherical": lambda c: c[:, None, None] * np.eye(d),
-    }
-    return density.weights_, means, np.array(expand[density.covariance_type](covariances))
+def _check_level(sigma: Any) -> float:
+    number = isinstance(sigma, Real) and not isinstance(sigma, bool)
+    if not (number and 0 <= sigma < _LARGEST):
+        raise ValueError(
+            "The 'sigma' of DensityScoreEstimator must be None or the standard deviation of noise "
+            f"in the units of X, a finite number that is not negative. Got {sigma!r} instead."
+        )
+    return float(sigma)
 
 
-def _closed_form(density: Any) -> ClosedForm:
-    weights, means, covariances = _mixture(density)
-    if np.ndim(covariances) == 0:
-        return ClosedForm(weights, means, variance=float(covariances))
-    return ClosedForm(weights, means, covariances)
+def _fitted(density: Any, rows: np.ndarray, weights: np.ndarray | None) -> Any:
+    """A clone of a density, fitted; the global generator has no part in it."""
+    passed = {} if weights is None else {"sample_weight": weights}
+    if passed and "sample_weight" not in signature(density.fit).parameters:
+        raise ValueError(
+            f"{type(density).__name__} takes no sample_weight. Fit without weights, or use "
+            "a density that takes them, such as KernelDensity."
+        )
+    density = clone(density)
+    unseeded = [
+        name
+        for name, value in density.get_params().items()
+        if name.split("__")[-1] == "random_state" and value is None
+    ]
+    density.set_params(**dict(zip(unseeded, integer_seeds(None, len(unseeded)), strict=True)))
+    density.fit(rows, **passed)
+    return density
+
+
+def _measured(rows: np.ndarray, weights: np.ndarray | None, names: list[str]) -> Standardizer:
+    """Location and covariance as the trained estimators measure them."""
+    return Standardizer.fit(*distinct_rows(*positive_rows(rows, weights)), names=names)
+
+
+def _warn_of_regularisation(
+    density: Any, variances: np.ndarray, rows: np.ndarray, names: list[str]
+) -> None:
+    """Say so where what a mixture adds to all variances is not small beside those of columns."""
+    added = getattr(density, "reg_covar", 0.0) if _is_mixture(density) else 0.0
+    spoilt = (added > _SPOILT * variances) & (np.ptp(rows, axis=0) > 0)
+    if spoilt.any():
+        which = ", ".join(names[j] for j in np.flatnonzero(spoilt))
+        warnings.warn(
+            f"{type(density).__name__} adds reg_covar={added:g} to the variance of every column, "
+            f"which is not small beside the variances (least: {variances[spoilt].min():.3g}) of "
+            f"these: {which}. Rescale the columns (with a StandardScaler in a "
+            "skscore.DensityPipeline), or lower reg_covar.",
+            DegenerateColumnsWarning,
+            stacklevel=3,
+        )

@@ -5,11 +5,12 @@ With precisions ``P_k = L_k L_k'`` and responsibilities ``r_k(x)`` a mixture
 
     log p        = logsumexp_k [ log w_k + log N(x; m_k, P_k^-1) ]
     grad log p   = sum_k r_k s_k,                 s_k = -P_k (x - m_k)
-    tr(A grad s) = sum_k r_k ( s_k' A s_k - tr(A P_k) ) - s' A s
+    tr(A grad s) = sum_k r_k ( (s_k - s)' A (s_k - s) - tr(A P_k) ),  s = grad log p
 
-The last line is the law of total covariance for the score.  Adding independent
-Gaussian noise of covariance N replaces ``P_k^-1`` by ``P_k^-1 + N``.  One
-component gives the plain Gaussian.
+The last line is the law of total covariance for the score.  Differences from s are
+taken before they are squared, so that components far apart lose no digits.  Adding
+independent Gaussian noise of covariance N replaces ``P_k^-1`` by ``P_k^-1 + N``.
+One component gives the plain Gaussian.
 
 Two classes with the same four methods: :class:`GaussianMixture` has a full
 covariance per component, :class:`IsotropicMixture` one variance for all of
@@ -64,13 +65,16 @@ class GaussianMixture:
         return torch.einsum("nk,nki->ni", _combine(log_joint)[1], scores)
 
     def score_divergence(self, x: Tensor, metric: Tensor) -> Tensor:
-        """``tr(metric grad_x s(x))``, (n, d) to (n,), for a symmetric metric (d, d)."""
+        """``tr(metric grad_x s(x))``, (n, d) to (n,).
+
+        The metric is symmetric and positive semi-definite, (d, d), or (n, d, d), one for each row.
+        """
         log_joint, scores = self._parts(x)
         r = _combine(log_joint)[1]
-        s = torch.einsum("nk,nki->ni", r, scores)
-        traces = torch.einsum("ij,kji->k", metric, self._precisions)
-        squares = torch.einsum("nki,ij,nkj->nk", scores, metric, scores)
-        return (r * (squares - traces)).sum(1) - torch.einsum("ni,ij,nj->n", s, metric, s)
+        deviations = scores - torch.einsum("nk,nki->ni", r, scores)[:, None]
+        squares = ((deviations @ metric) * deviations).sum(2)
+        traces = torch.einsum("...ij,kji->...k", metric, self._precisions)
+        return (r * (squares - traces)).sum(1)
 
 
 class IsotropicMixture:
@@ -105,9 +109,16 @@ class IsotropicMixture:
         return (r @ self._centred - (x - self._centre)) / self.variance
 
     def score_divergence(self, x: Tensor, metric: Tensor) -> Tensor:
-        """``tr(metric grad_x s(x))``, (n, d) to (n,), for a symmetric metric (d, d)."""
+        """``tr(metric grad_x s(x))``, (n, d) to (n,).
+
+        The metric is symmetric and positive semi-definite, (d, d), or (n, d, d), one for each row.
+        """
         r = _combine(self._joint(x))[1]
-        mean = r @ self._centred
-        norms = torch.einsum("ki,ij,kj->k", self._centred, metric, self._centred)
-        spread = r @ norms - torch.einsum("ni,ij,nj->n", mean, metric, mean)
-        return spread / self.variance**2 - metric.trace() / self.variance
+        values, vectors = torch.linalg.eigh(metric)
+        spread = torch.zeros_like(x[:, 0])
+        for v in (vectors * values.clamp(min=0).sqrt()[..., None, :]).unbind(-1):
+            along = (v @ self._centred.mT).expand_as(r)
+            mean = (r * along).sum(1, keepdim=True)
+            spread += (along - mean).square_().mul_(r).sum(1)
+        trace = metric.diagonal(dim1=-2, dim2=-1).sum(-1)
+        return spread / self.variance**2 - trace / self.variance

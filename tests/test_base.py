@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,12 @@ import torch
 from scipy.sparse import csr_array
 from sklearn.base import clone
 
-from skscore import DenoisingScoreEstimator, ImplicitScoreEstimator, SlicedScoreEstimator
+from skscore import (
+    DenoisingScoreEstimator,
+    DiffusionScoreEstimator,
+    ImplicitScoreEstimator,
+    SlicedScoreEstimator,
+)
 from skscore.datasets import make_gaussian, make_two_gaussians
 from skscore.exceptions import (
     ConvergenceWarning,
@@ -276,9 +282,10 @@ def test_the_first_chunk_fixes_the_standardisation_and_must_be_large_enough():
 
 def test_divergence_from_the_start_is_a_named_error_and_leaves_it_unfitted(monkeypatch):
     class Broken(DenoisingScoreEstimator):
-        def _loss(self):
-            loss = super()._loss()
-            return type("NaN", (type(loss),), {"__call__": nan_loss})(loss.noise)
+        def _objective(self, data, previous):
+            objective = super()._objective(data, previous)
+            loss = type("NaN", (type(objective.loss),), {"__call__": nan_loss})
+            return replace(objective, loss=loss(objective.loss.noise))
 
     def nan_loss(self, score, x, *, generator=None):
         return score(x).sum(1) * torch.nan
@@ -429,6 +436,29 @@ def test_a_metric_that_is_none_is_refused():
     ]:
         with pytest.raises(ValueError, match=words):
             est.score_divergence(X, metric=bad)
+
+
+TINY = {"hidden_layer_sizes": (8, 8), "max_iter": 1, "random_state": 0}
+
+
+@pytest.mark.parametrize("standardize", ["whiten", "scale", None])
+@pytest.mark.parametrize("conservative", [False, True])
+@pytest.mark.parametrize("cls", [DenoisingScoreEstimator, DiffusionScoreEstimator])
+def test_a_metric_for_each_row_is_a_call_for_each_row(cls, conservative, standardize):
+    est = cls(conservative=conservative, standardize=standardize, **TINY).fit(X)
+    rows, roots = X[:6], np.random.RandomState(0).standard_normal((6, 2, 2))
+    metrics = roots @ np.swapaxes(roots, 1, 2)
+    alone = [est.score_divergence(rows[i : i + 1], metric=metrics[i])[0] for i in range(6)]
+    together = est.score_divergence(rows, metric=metrics)
+    np.testing.assert_allclose(together, alone, rtol=1e-9)
+    assert len(set(np.round(together, 12))) == 6
+    same = est.score_divergence(rows, metric=np.broadcast_to(metrics[0], (6, 2, 2)))
+    np.testing.assert_allclose(same, est.score_divergence(rows, metric=metrics[0]), rtol=1e-9)
+
+
+def test_metrics_for_other_rows_are_refused():
+    with pytest.raises(ValueError, match="one matrix for each of 300 rows: 3"):
+        brief().fit(X).score_divergence(X, metric=np.tile(np.eye(2), (3, 1, 1)))
 
 
 def test_score_of_an_unfitted_one_says_so():

@@ -159,3 +159,63 @@ def test_a_network_over_all_levels_is_opened_at_one_and_as_a_flow(conservative):
     exact = flow.log_density(rows, 1e-6, None)
     along_the_axes = flow.log_density(rows, 1e-6, 3**0.5 * np.eye(3))
     np.testing.assert_allclose(along_the_axes.mean(axis=1), exact[:, 0], atol=1e-4)
+
+
+def closed_form(kind, k=5, d=3):
+    rng = np.random.RandomState(0)
+    weights, means = rng.dirichlet(np.ones(k)), rng.standard_normal((k, d))
+    if kind == "isotropic":
+        return _bridge.ClosedForm(weights, means, variance=0.3)
+    return _bridge.ClosedForm(
+        weights, means, np.cov(rng.standard_normal((d, 9))) + np.zeros((k, 1, 1))
+    )
+
+
+def covariance(law):
+    """Of the first component."""
+    law = law._law
+    return law.covariances[0].numpy() if hasattr(law, "covariances") else law.variance * np.eye(3)
+
+
+each_kind = pytest.mark.parametrize("kind", ["full", "isotropic"])
+
+
+@each_kind
+def test_a_closed_form_is_evaluated_in_chunks_of_rows_and_their_metrics(kind):
+    law, rng, sizes = closed_form(kind), np.random.RandomState(1), []
+    X, roots = rng.standard_normal((20, 3)), rng.standard_normal((20, 3, 3))
+    metrics = roots @ np.swapaxes(roots, 1, 2)
+    whole = law.score_divergence(X, metrics), law.score_divergence(X, metrics[0]), law.score(X)
+    inner = law._law.score_divergence
+    law._chunk, law._law.score_divergence = 7, lambda x, A: sizes.append(A.shape) or inner(x, A)
+    parts = law.score_divergence(X, metrics), law.score_divergence(X, metrics[0]), law.score(X)
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+    assert sizes == [(7, 3, 3), (7, 3, 3), (6, 3, 3)] + 3 * [(3, 3)]
+
+
+def test_chunks_of_a_closed_form_keep_means_and_metrics_of_their_rows_small():
+    wide = _bridge.ClosedForm(np.ones(1), np.zeros((1, 300)), variance=1.0)
+    many = _bridge.ClosedForm(np.ones(10**5), np.zeros((10**5, 3)), variance=1.0)
+    assert wide._chunk * 300**2 <= 2**22
+    assert many._chunk * 3 * 10**5 <= 2**22
+
+
+@each_kind
+def test_noise_makes_another_closed_form(kind):
+    law, X = closed_form(kind), np.random.RandomState(1).standard_normal((9, 3))
+    before = law.log_density(X)
+    noised = law.noised(0.5)
+    np.testing.assert_array_equal(law.log_density(X), before)
+    np.testing.assert_allclose(covariance(noised), covariance(law) + 0.25 * np.eye(3))
+    np.testing.assert_allclose(noised.noised(1.2).score(X), law.noised(1.3).score(X))
+
+
+@each_kind
+def test_draws_of_a_closed_form_have_its_moments(kind):
+    law = closed_form(kind)
+    rows, w, means = law.sample(200_000, 0), law._law.weights.numpy(), law._law.means.numpy()
+    between = np.cov(means.T, aweights=w, ddof=0)
+    np.testing.assert_allclose(rows.mean(0), w @ means, atol=0.02)
+    np.testing.assert_allclose(np.cov(rows.T), between + covariance(law), atol=0.03)
+    np.testing.assert_array_equal(law.sample(5, 3), law.sample(5, 3))

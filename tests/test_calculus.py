@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from skscore._calculus import divergence, gradient, quadratic_forms, value_and_slope
+from skscore._calculus import divergence, gradient, jacobian, quadratic_forms, value_and_slope
 from skscore.networks import ACTIVATIONS
 
 D, N = 4, 7
@@ -175,11 +175,26 @@ def test_what_does_not_depend_on_the_rows_has_zero_derivatives(parameter):
     close(gradient(lambda x: c.sum().expand(N), x), torch.zeros_like(x))
 
 
+@each_field
+def test_the_jacobian_of_a_field_is_that_of_its_twin(field):
+    x = normal(N, D)
+    with torch.no_grad():
+        J = jacobian(field, x)
+    torch.testing.assert_close(J, field.jacobian(x), rtol=1e-7, atol=1e-7)
+    close(J.diagonal(dim1=1, dim2=2).sum(1), divergence(field, x)[1].detach())
+    assert not J.requires_grad
+
+
+def test_the_jacobian_of_what_does_not_depend_on_the_rows_is_zero():
+    close(jacobian(lambda x: torch.ones_like(x), normal(N, D)), torch.zeros(N, D, D).double())
+
+
 @pytest.mark.parametrize("tracked", [False, True])
 def test_the_callers_tensor_is_left_alone(tracked):
     x = normal(N, D).requires_grad_(tracked)
     before = x.detach().clone()
     everything(Curved(), lambda x: x.square().sum(1), x)
+    jacobian(Curved(), x)
     assert x.requires_grad is tracked
     assert x.grad is None
     assert torch.equal(x.detach(), before)

@@ -106,9 +106,9 @@ class SetsThreads(Denoising):
 
 
 class TrainsOnValidationRows(Denoising):
-    def _train(self, data, rows, n_rounds, previous):
+    def _train(self, data, objective, rows, n_rounds, previous):
         everything = np.arange(len(data.X))
-        return super()._train(data, (everything, rows[1]), n_rounds, previous)
+        return super()._train(data, objective, (everything, rows[1]), n_rounds, previous)
 
 
 class TraceAveraged(Denoising):

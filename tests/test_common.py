@@ -3,6 +3,7 @@
 import warnings
 
 import pytest
+from sklearn.decomposition import PCA
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from sklearn.neighbors import KernelDensity
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -32,6 +33,7 @@ SKLEARN_CASES = [
     DiffusionScoreEstimator(process="vp", conservative=True, divergence="probes", **BRIEF),
     FlowTransformer(DiffusionScoreEstimator(**BRIEF)),
     DensityScoreEstimator(KernelDensity()),
+    DensityScoreEstimator(KernelDensity(kernel="exponential")),
     ScoreBasedSampler(DenoisingScoreEstimator(**BRIEF)),
     ScoreBasedSampler(DiffusionScoreEstimator(**BRIEF)),
 ]
@@ -59,6 +61,7 @@ OUR_CASES = [
     DensityScoreEstimator(KernelDensity()),
     DensityScoreEstimator(GaussianMixture()),
     DensityScoreEstimator(BayesianGaussianMixture()),
+    DensityScoreEstimator(PCA()),
     ScoreBasedSampler(DenoisingScoreEstimator()),
     ScoreBasedSampler(SlicedScoreEstimator(), method="langevin"),
     ScoreBasedSampler(DiffusionScoreEstimator(max_iter=10), method="heun"),

@@ -28,7 +28,7 @@ FLOORS = [
     ],
     ["_standardize", "_fitting", "_level_search"],
     ["_base", "datasets"],
-    ["_score_matching", "model_selection", "_diffusion", "_density", "_sampler"],
+    ["_score_matching", "model_selection", "_diffusion", "_differences", "_density", "_sampler"],
     ["compose._bounded", "compose._flow", "compose._changes", "compose._scikit"],
     ["compose._pipeline", "compose"],
     ["_checks", "testing", "plotting"],

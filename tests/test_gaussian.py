@@ -74,6 +74,14 @@ def test_score_divergence_is_the_trace_of_metric_times_jacobian(make, k, d):
 
 
 @each_class
+@each_shape
+def test_a_metric_for_each_row_is_a_call_for_each_row(make, k, d):
+    law, x, metrics = mixture(make, k, d), 3 * normal(9, d, seed=4), spd(9, d, seed=5)
+    alone = [law.score_divergence(x[i : i + 1], metrics[i]) for i in range(9)]
+    close(law.score_divergence(x, metrics), torch.cat(alone), 1e-12)
+
+
+@each_class
 def test_density_integrates_to_one(make):
     law, grid = mixture(make, 3, 1), torch.linspace(-40, 40, 8001, dtype=torch.float64)
     close(torch.trapezoid(law.log_density(grid[:, None]).exp(), grid), torch.tensor(1.0).double())
@@ -163,3 +171,8 @@ def test_isotropic_mixture_of_far_clusters_keeps_its_digits():
     x = means + 0.1
     torch.testing.assert_close(isotropic.score(x), full.score(x), rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(isotropic.log_density(x), full.log_density(x), rtol=1e-6, atol=1e-6)
+    near = IsotropicMixture(weights[:30], means[:30], 0.04), x[:30], identity
+    for metric in (identity, identity.expand(60, 2, 2)):
+        divergence = isotropic.score_divergence(x, metric)
+        close(divergence[:30], near[0].score_divergence(*near[1:]), 1e-6)
+        close(divergence, full.score_divergence(x, metric), 1e-6)

@@ -220,10 +220,11 @@ def multi_level_denoising_scorer(
 
     ``-1/2 |sigma R s(x~) + eps|^2`` at ``x~ = x + sigma R eps``, R the square root of
     `covariance_`: the loss of denoising score matching in whitened coordinates.  Levels and
-    draws are the same for every candidate.  An estimator that knows many levels (one with
-    `sigma_range_`) is asked for its score at each, within its range.  Any other is asked for the
-    one score it has, so a search over its own level by this finds a compromise of the fixed ones;
-    search by the default scoring there.
+    draws are the same for every candidate.  An estimator that was trained at many levels (one
+    with `sigma_range_`) is asked for its score at each, within its range; its levels are those of
+    whitened coordinates too with ``standardize="whiten"``.  Any other is asked for the one score
+    it has, so a search over its own level by this finds a compromise of the fixed ones; search by
+    the default scoring there.
 
     Parameters
     ----------
@@ -246,8 +247,8 @@ def multi_level_denoising_scorer(
     >>> from skscore.metrics import multi_level_denoising_scorer
     >>> X = np.random.default_rng(0).normal(size=(1000, 4))
     >>> model = DensityScoreEstimator(GaussianMixture()).fit(X)
-    >>> loss = 0.5 * 4 / (1 + 0.5**2)  # of the exact score of N(0, I) noised to level 0.5
-    >>> bool(abs(multi_level_denoising_scorer(model, X, sigmas=[0.5]) + loss) < 0.1)
+    >>> best = -0.5 * 4 / (1 + 0.5**2)  # of the score of N(0, I) noised to level 0.5
+    >>> bool(abs(multi_level_denoising_scorer(model, X, sigmas=[0.5]) - best) < 0.1)
     True
     """
     score_function = _method(estimator, "score_function", "multi_level_denoising_scorer")
