@@ -22,7 +22,7 @@ from sklearn.pipeline import Pipeline
 from skscore._bridge import ClosedForm
 from skscore._chains import SamplingStream, check_n_samples
 from skscore._differences import CLOSED_FORMS, Differences
-from skscore._fitting import distinct_rows, positive_rows
+from skscore._fitting import merged_rows
 from skscore._standardize import Standardizer
 from skscore._validation import (
     FrozenEstimator,
@@ -434,7 +434,7 @@ def _fitted(density: Any, rows: np.ndarray, weights: np.ndarray | None) -> Any:
 
 def _measured(rows: np.ndarray, weights: np.ndarray | None, names: list[str]) -> Standardizer:
     """Location and covariance as the trained estimators measure them."""
-    return Standardizer.fit(*distinct_rows(*positive_rows(rows, weights)), names=names)
+    return Standardizer.fit(*merged_rows(rows, weights)[:2], names=names)
 
 
 def _warn_of_regularisation(

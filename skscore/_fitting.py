@@ -48,12 +48,16 @@ _FEW_COLUMNS, _MANY_COLUMNS = (5, (128, 128, 128)), (192, 192)
 
 @dataclass(frozen=True)
 class FitData:
-    """What a training run is about: rows of positive weight, and how they are standardised."""
+    """What a training run is about: rows of positive weight, and how they are standardised.
+
+    `places` are those of the rows of `fit` among them, where that was asked.
+    """
 
     X: np.ndarray
     weights: np.ndarray | None
     standardizer: Standardizer
     rng: np.random.RandomState
+    places: np.ndarray | None = None
 
     @property
     def total_weight(self) -> float:
@@ -110,7 +114,7 @@ def first_data(
     rows, described = first_rows(estimator, X)
     names = column_names(X, rows.shape[1])
     weights = check_weights(sample_weight, len(rows))
-    rows, weights = distinct_rows(*positive_rows(rows, weights))
+    rows, weights, places = merged_rows(rows, weights)
     if len(rows) < 2:
         raise ValueError(
             f"{type(estimator).__name__} needs at least two different rows of positive weight. "
@@ -120,7 +124,7 @@ def first_data(
     standardizer = Standardizer.fit(
         rows, weights, form=estimator.standardize, dequantize=estimator.dequantize, names=names
     )
-    return FitData(rows, weights, standardizer, rng), described
+    return FitData(rows, weights, standardizer, rng, places), described
 
 
 def next_data(
@@ -133,9 +137,9 @@ def next_data(
     """Checked rows of a later chunk, in the standardisation of the first."""
     rows = check_rows(estimator, X)
     weights = check_weights(sample_weight, len(rows))
-    rows, weights = distinct_rows(*positive_rows(rows, weights))
+    rows, weights, places = merged_rows(rows, weights)
     rng = np.random.RandomState([integer_seeds(estimator.random_state, 1)[0], n_steps])
-    return FitData(rows, weights, standardizer, rng)
+    return FitData(rows, weights, standardizer, rng, places)
 
 
 def check_first_chunk(estimator: BaseEstimator, X: np.ndarray) -> None:
@@ -149,36 +153,32 @@ def check_first_chunk(estimator: BaseEstimator, X: np.ndarray) -> None:
         )
 
 
-def positive_rows(
+def merged_rows(
     X: np.ndarray, weights: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """The rows of positive weight, and their weights."""
-    if weights is None or (weights > 0).all():
-        return X, weights
-    kept = weights > 0
-    return X[kept], weights[kept]
-
-
-def distinct_rows(
-    X: np.ndarray, weights: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Each row once, in the order of first appearance, with the summed weight of its repeats.
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Each row of positive weight once, with the summed weight of its repeats.
 
     A repeated row and a weighted one are then the same thing, and no copy of a training
-    row is held out for validation.  A table without repeats comes back as it is.
+    row is held out for validation.  They come in the order of first appearance; a table without
+    repeats comes back as it is.  Third are the places of the rows of X among them, -1 for those
+    of weight zero.
     """
-    hashes = _row_hashes(X)
-    first, group = np.unique(hashes, return_index=True, return_inverse=True)[1:]
+    kept = np.arange(len(X)) if weights is None else np.flatnonzero(weights > 0)
+    places = np.full(len(X), -1)
+    if len(kept) < len(X):
+        X, weights = X[kept], weights[kept]
+    first, group = np.unique(_row_hashes(X), return_index=True, return_inverse=True)[1:]
     if len(first) == len(X):
-        return X, weights
+        places[kept] = np.arange(len(X))
+        return X, weights, places
     twin = first[group.ravel()]
     repeats = np.flatnonzero(twin != np.arange(len(X)))
     collided = repeats[(X[repeats] != X[twin[repeats]]).any(axis=1)]
     twin[collided] = collided
-    kept = np.unique(twin)
-    summed = np.bincount(twin, weights=weights, minlength=len(X))[kept]
+    distinct, places[kept] = np.unique(twin, return_inverse=True)
+    summed = np.bincount(twin, weights=weights, minlength=len(X))[distinct]
     even = (summed == summed[0]).all()
-    return X[kept], None if even else summed.astype(np.float64)
+    return X[distinct], None if even else summed.astype(np.float64), places
 
 
 def _row_hashes(X: np.ndarray) -> np.ndarray:

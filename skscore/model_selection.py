@@ -38,9 +38,10 @@ class DenoisingScoreEstimatorCV(OneNoiseLevel, BaseScoreEstimator):
     sigmas : int in [2, inf) or array-like of float in (0, inf), default=10
         Levels to choose from; a number of them from 0.01 to 1 standard deviations, even in
         their logarithm.
-    cv : int in [2, inf) or splitter, default=5
-        Number of folds, of shuffled rows, or a splitter of scikit-learn.  Repeated rows are one
-        row here, so that no copy of a training row is left out.
+    cv : int in [2, inf), splitter or iterable of (training rows, other rows), default=5
+        Number of folds, of shuffled rows; or a splitter of scikit-learn; or the row numbers of
+        each fold.  A number of folds splits the different rows, so that no copy of a training
+        row is left out.
     one_std_error : bool, default=False
         Whether to take the largest level whose criterion is within one standard error of the
         best, that of the row by row differences: a smoother score where the data do not tell.
@@ -100,6 +101,7 @@ class DenoisingScoreEstimatorCV(OneNoiseLevel, BaseScoreEstimator):
         "cv": [
             Interval(Integral, 2, None, closed="left"),
             HasMethods(["split", "get_n_splits"]),
+            "array-like",
         ],
         "one_std_error": ["boolean"],
         "n_jobs": [Integral, None],
@@ -182,16 +184,20 @@ class DenoisingScoreEstimatorCV(OneNoiseLevel, BaseScoreEstimator):
         return sigmas
 
     def _folds(self, data: FitData) -> list[Fold]:
-        n, cv = len(data.X), self.cv
-        if isinstance(cv, Integral):
-            cv = KFold(min(cv, n), shuffle=True, random_state=data.rng.randint(2**31 - 1))
-        folds = list(cv.split(data.X))
-        short = min((len(train) for train, _ in folds), default=0) < 2
-        if short or max(index.max(initial=-1) for fold in folds for index in fold) >= n:
+        """Row numbers of training and left-out rows; splits of the rows of `fit` are merged."""
+        if isinstance(self.cv, Integral):
+            shuffled = KFold(
+                min(self.cv, len(data.X)), shuffle=True, random_state=data.rng.randint(2**31 - 1)
+            )
+            return list(shuffled.split(data.X))
+        n = len(data.places)
+        splits = list(self.cv.split(np.empty((n, 1))) if hasattr(self.cv, "split") else self.cv)
+        folds = [tuple(np.unique(data.places[part]) for part in split) for split in splits]
+        folds = [tuple(part[part >= 0] for part in fold) for fold in folds]
+        if not folds or min(min(len(training) - 1, len(held)) for training, held in folds) < 1:
             raise ValueError(
-                f"The 'cv' parameter of {type(self).__name__} must split the {n} different rows of "
-                "positive weight, with at least two for training in each fold (repeated rows are "
-                f"merged). Got {self.cv!r}."
+                f"The 'cv' parameter of {type(self).__name__} must leave two different rows of "
+                f"positive weight for training in each fold, and one to judge by. Got {self.cv!r}."
             )
         return folds
 

@@ -10,6 +10,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skscore import (
     DenoisingScoreEstimator,
+    DenoisingScoreEstimatorCV,
     DensityScoreEstimator,
     DiffusionScoreEstimator,
     FlowTransformer,
@@ -29,6 +30,7 @@ SKLEARN_CASES = [
     ImplicitScoreEstimator(conservative=True, early_stopping=False, **BRIEF),
     SlicedScoreEstimator(max_iter=1),
     SlicedScoreEstimator(conservative=True, standardize=None, **BRIEF),
+    DenoisingScoreEstimatorCV(sigmas=2, cv=2, **BRIEF),
     DiffusionScoreEstimator(max_iter=3),
     DiffusionScoreEstimator(process="vp", conservative=True, divergence="probes", **BRIEF),
     FlowTransformer(DiffusionScoreEstimator(**BRIEF)),
@@ -50,6 +52,7 @@ OUR_CASES = [
     DenoisingScoreEstimator(),
     DenoisingScoreEstimator(conservative=True),
     DenoisingScoreEstimator(network="resnet", standardize="scale", hidden_layer_sizes=(64, 64)),
+    DenoisingScoreEstimatorCV(sigmas=[0.05, 0.1], cv=2),
     SlicedScoreEstimator(),
     SlicedScoreEstimator(projection="sphere", conservative=True, hidden_layer_sizes=(64, 64)),
     ImplicitScoreEstimator(),

@@ -66,7 +66,16 @@ def test_levels_are_sorted_and_may_be_a_number():
     np.testing.assert_allclose(est.sigmas_, [0.01, 0.1, 1.0])
 
 
-@pytest.mark.parametrize("cv", [KFold(2), ShuffleSplit(2, random_state=0, test_size=50)])
+@pytest.mark.parametrize(
+    "cv",
+    [
+        KFold(2),
+        ShuffleSplit(2, random_state=0, test_size=50),
+        PredefinedSplit(np.arange(300) % 2),
+        [(np.arange(200), np.arange(200, 300)), (np.arange(100, 300), np.arange(100))],
+    ],
+    ids=lambda cv: type(cv).__name__,
+)
 def test_splitters_of_scikit_learn_are_taken(cv):
     est = DenoisingScoreEstimatorCV(SIGMAS, cv=cv, **BRIEF).fit(X)
     assert {"split0_test_score", "split1_test_score"} <= set(est.cv_results_)
@@ -83,7 +92,8 @@ def test_splitters_of_scikit_learn_are_taken(cv):
         ({"sigmas": 1}, "'sigmas' parameter"),
         ({"cv": 1}, "'cv' parameter"),
         ({"cv": "five"}, "'cv' parameter"),
-        ({"cv": PredefinedSplit(np.arange(400) % 2)}, "must split the 300 different rows"),
+        ({"cv": PredefinedSplit(np.zeros(300))}, "must leave two different rows"),
+        ({"cv": []}, "must leave two different rows"),
     ],
 )
 def test_bad_parameters_are_refused_before_training(params, words, monkeypatch):
@@ -100,6 +110,20 @@ def test_copies_of_training_rows_are_not_left_out():
     np.testing.assert_array_equal(
         repeated.cv_results_["mean_test_score"], once.cv_results_["mean_test_score"]
     )
+
+
+def test_row_numbers_of_splits_are_those_of_fit():
+    """Rows that are repeated, or have no weight, are found again where they went."""
+    repeated, w = np.repeat(X, 2, axis=0), np.tile([1.0, 0.0], 300)
+    splits = [(np.arange(400), np.arange(400, 600)), (np.arange(200, 600), np.arange(200))]
+    halves = [(np.arange(200), np.arange(200, 300)), (np.arange(100, 300), np.arange(100))]
+    once = DenoisingScoreEstimatorCV(SIGMAS, cv=halves, **BRIEF).fit(X)
+    for weights in (None, w):
+        est = DenoisingScoreEstimatorCV(SIGMAS, cv=splits, **BRIEF)
+        est.fit(repeated, sample_weight=weights)
+        np.testing.assert_array_equal(
+            est.cv_results_["mean_test_score"], once.cv_results_["mean_test_score"]
+        )
 
 
 def test_folds_in_parallel_give_the_same_bits(fitted):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn import config_context
+from sklearn.exceptions import UnsetMetadataPassedError
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import (
@@ -101,12 +102,13 @@ class TestEveryScorer:
         with config_context(enable_metadata_routing=True):
             est.set_fit_request(sample_weight=False)
             asking = scorer.set_score_request(sample_weight=True)
-            assert not hasattr(scorer, "_metadata_request")
-            assert pickle.loads(pickle.dumps(asking))._metadata_request is not None
+            for other in (asking, pickle.loads(pickle.dumps(asking))):
+                requests = other.get_metadata_routing().score.requests
+                assert requests == {"sample_weight": True}
             params = {"sample_weight": W}
             weighted = cross_val_score(est, X_TEST, scoring=asking, cv=2, params=params)
             plain = cross_val_score(est, X_TEST, scoring=scorer, cv=2)
-            with pytest.raises(TypeError, match="not routed to any object"):
+            with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
                 cross_val_score(est, X_TEST, scoring=scorer, cv=2, params=params)
         est = DensityScoreEstimator(KernelDensity()).fit(X_TEST[250:])
         by_hand = scorer(est, X_TEST[:250], sample_weight=W[:250])

@@ -133,7 +133,11 @@ class BoundedTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         y, width = Y[:, both], (b - a)[both]
         near = y < 0  # each end by its own distance, which keeps the digits there
         rows[:, both] = np.where(near, a[both] + width * expit(y), b[both] - width * expit(-y))
-        rows = np.clip(rows, np.nextafter(a, np.inf), np.nextafter(b, -np.inf))
+        inmost = (
+            np.where(low, np.nextafter(a, np.inf), a),
+            np.where(high, np.nextafter(b, -np.inf), b),
+        )
+        rows = np.clip(rows, *inmost)
         return finite_results(rows, f"inverse_transform of {type(self).__name__}")
 
     def _slopes(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -144,7 +148,8 @@ class BoundedTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.positive_only = True
+        low = self.bounds[0] if _is_range(self.bounds) else None
+        tags.input_tags.positive_only = low is not None and low >= 0
         return tags
 
 
@@ -175,7 +180,7 @@ def _ranges(bounds: Any, d: int, names: list[str]) -> list[Range]:
             for column, pair in bounds.items():
                 ranges[places[column]] = (None, None) if pair is None else tuple(pair)
             return ranges
-    elif isinstance(bounds, (list, tuple)) and len(bounds) == d and _are_ranges(bounds):
+    elif isinstance(bounds, (list, tuple, np.ndarray)) and len(bounds) == d and _are_ranges(bounds):
         return [(None, None) if pair is None else tuple(pair) for pair in bounds]
     raise ValueError(
         "The 'bounds' parameter of BoundedTransformer must be a pair (low, high), a sequence of "

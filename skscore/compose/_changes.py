@@ -43,6 +43,8 @@ Slopes = tuple[np.ndarray, np.ndarray, np.ndarray]
 class Change(ABC):
     """A fitted transformer as a change of variables, on float64 arrays of rows (n, d).
 
+    It is given copies of rows: one made with ``copy=False`` writes to them.
+
     Parameters
     ----------
     transformer : fitted transformer
@@ -60,15 +62,15 @@ class Change(ABC):
     def __init__(self, transformer: Any, X: Any) -> None:
         self._transformer = transformer
         self._input = _without_rows(X)
-        self._output = _without_rows(transformer.transform(X))
+        self._output = _without_rows(transformer.transform(X.copy()))
 
     def transform(self, X: np.ndarray) -> np.ndarray:
         """``y = T(x)``."""
-        return _array(self._transformer.transform(rows_like(self._input, X)))
+        return _array(self._transformer.transform(rows_like(self._input, X.copy())))
 
     def inverse_transform(self, Y: np.ndarray) -> np.ndarray:
         """``x = T^-1(y)``, for rows of the image."""
-        return _array(self._transformer.inverse_transform(rows_like(self._output, Y)))
+        return _array(self._transformer.inverse_transform(rows_like(self._output, Y.copy())))
 
     def inside(self, X: np.ndarray) -> np.ndarray:
         """Which rows are in the domain, (n,)."""
@@ -213,8 +215,8 @@ class Numerical(Change):
 
     def __init__(self, transformer: Any, X: Any) -> None:
         super().__init__(transformer, X)
-        self._spread = _spread(_array(X))
-        self._spread_after = _spread(self.transform(_array(X)))
+        self._spread = spreads(_array(X))
+        self._spread_after = spreads(self.transform(_array(X)))
         d = len(self._spread)
         if d > MAX_NUMERICAL:
             raise ValueError(
@@ -253,7 +255,7 @@ class Numerical(Change):
         return sum(_second_derivative(potential, X, v, self._spread) for v in lines)
 
 
-def _spread(X: np.ndarray) -> np.ndarray:
+def spreads(X: np.ndarray) -> np.ndarray:
     """Standard deviations of columns, one where a column is constant."""
     spread = X.std(axis=0)
     return np.where(spread > 0, spread, 1.0)

@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from skscore._bridge import apply_in_chunks
 from skscore._chains import check_finite_draws, check_n_samples
 from skscore._density import DensityScoreEstimator
-from skscore._fitting import distinct_rows, positive_rows
+from skscore._fitting import merged_rows
 from skscore._standardize import Standardizer
 from skscore._validation import (
     FrozenEstimator,
@@ -30,7 +30,7 @@ from skscore._validation import (
     routed_weights,
     rows_like,
 )
-from skscore.compose._changes import Chain, returns
+from skscore.compose._changes import Chain, returns, spreads
 from skscore.compose._scikit import chain_of, tied_columns
 from skscore.exceptions import SupportWarning, TiesWarning
 from skscore.metrics import hyvarinen_scorer, log_likelihood_scorer
@@ -38,6 +38,7 @@ from skscore.metrics import hyvarinen_scorer, log_likelihood_scorer
 _MASS_DRAWS = 10_000
 _MOST_DRAWS = 1000  # draws for one row of the support, before giving up
 _LOOK_ROWS = 1000  # training rows on which the transformers are tried
+_RETURNING = 0.99  # share of those that must come back from a round trip
 _ENTRIES = 2**22  # of the matrices of one chunk
 _LEARNT = ("_change", "_part", "_described", "location_", "covariance_", "mass_", "mass_std_error_")
 
@@ -48,6 +49,10 @@ def _has(name: str) -> Callable[[DensityPipeline], bool]:
         return name not in _SCORES or not _is_fitted(self) or self._change.smooth
 
     return check
+
+
+def _final_has(name: str) -> Callable[[DensityPipeline], bool]:
+    return lambda self: hasattr(self._final_estimator, name)
 
 
 _SCORES = ("score_function", "score_divergence")
@@ -137,7 +142,7 @@ class DensityPipeline(Pipeline):
     >>> truth = -np.log(20 * np.sqrt(2 * np.pi))  # log-density at the mean
     >>> bool(abs(pipeline.score_samples([[100.0]])[0] - truth) < 0.05)
     True
-    >>> pipeline.score_function([[120.0]]).round(3)
+    >>> pipeline.score_function([[120.0]]).round(2)
     array([[-0.05]])
     >>> pipeline.sample(3, random_state=0).shape
     (3, 1)
@@ -176,11 +181,12 @@ class DensityPipeline(Pipeline):
         for learnt in _LEARNT:
             self.__dict__.pop(learnt, None)
         rows, described = first_rows(self, X)
+        rows = rows.copy()  # transformers made with copy=False write to X
         super().fit(X, y, **params)
         part = self._scored_part(rows)
-        given = params.get("sample_weight", params.get(f"{self.steps[-1][0]}__sample_weight"))
-        weights = check_weights(given, len(rows))
-        measured = Standardizer.fit(*distinct_rows(*positive_rows(rows, weights)), warn=False)
+        routed = self._check_method_params("fit", params)[self.steps[-1][0]]
+        weights = check_weights(routed.fit.get("sample_weight"), len(rows))
+        measured = Standardizer.fit(*merged_rows(rows, weights)[:2], warn=False)
         self.__dict__.update(
             {
                 "_described": described,
@@ -192,17 +198,51 @@ class DensityPipeline(Pipeline):
         )
         return self
 
+    @available_if(_final_has("predict"))
+    def fit_predict(self, X: ArrayLike, y: object = None, **params: Any) -> np.ndarray:
+        """`fit`, then `predict` of the last step, such as a mixture's components.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        **params : dict
+            As for `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        return self.fit(X, y, **params).predict(X)
+
+    @available_if(_final_has("transform"))
+    def fit_transform(self, X: ArrayLike, y: object = None, **params: Any) -> Any:
+        """`fit`, then `transform` by all steps, the last one too.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        **params : dict
+            As for `fit`.
+
+        Returns
+        -------
+        array of shape (n_samples, n_features_new)
+        """
+        return self.fit(X, y, **params).transform(X)
+
     def _fit(self, X: Any, *args: Any, **kwargs: Any) -> Any:
         """Fit the transformers, and try what they do to rows, before the last step is fitted."""
+        self._validate_steps()
         final = self._final_estimator
         if not (hasattr(final, "score_samples") or hasattr(final, "score_function")):
             raise TypeError(
                 "The last step of DensityPipeline must be a density or score estimator, with "
                 f"`score_samples` or `score_function`. Got {final!r} instead."
             )
-        Xt = super()._fit(X, *args, **kwargs)
-        steps = self.steps[:-1]
         look = _some_rows(X)
+        Xt, steps = super()._fit(X, *args, **kwargs), self.steps[:-1]
         change, rows = chain_of(steps, look), np.asarray(look, dtype=np.float64)
         _check_round_trip(change, rows)
         tied = tied_columns(steps)
@@ -491,20 +531,21 @@ def _level(sigma: float | None) -> dict[str, float]:
 
 
 def _some_rows(X: Any) -> Any:
-    """Evenly spread rows of an array or a data frame."""
+    """A copy of evenly spread rows of an array or a data frame."""
     step = max(1, len(X) // _LOOK_ROWS)
-    return X.iloc[::step] if hasattr(X, "iloc") else np.asarray(X, dtype=np.float64)[::step]
+    rows = X.iloc if hasattr(X, "iloc") else np.asarray(X, dtype=np.float64)
+    return rows[::step].copy()
 
 
 def _check_round_trip(change: Chain, rows: np.ndarray) -> None:
     """Refuse transformers whose inverse does not lead back to training rows."""
-    rows = rows[change.inside(rows)]
-    spread = rows.std(axis=0) if len(rows) else np.ones(rows.shape[1])
-    kept = returns(change.transform, change.inverse_transform, rows, spread) if len(rows) else rows
-    if not len(rows) or kept.mean() < 0.99:
+    kept, there, back = change.inside(rows), change.transform, change.inverse_transform
+    if kept.any():
+        kept[kept] = returns(there, back, rows[kept], spreads(rows))
+    if kept.mean() < _RETURNING:
         raise ValueError(
             "The transformers of this DensityPipeline lose information: inverse_transform does not "
-            f"lead back to {np.sum(~kept) if len(rows) else 'any'} of {len(rows)} training rows. "
+            f"lead back to {np.sum(~kept)} of {len(rows)} training rows. "
             "A density of their output says nothing about their input; check that func and "
             "inverse_func of a FunctionTransformer belong together, and leave out steps that round "
             "or discretise."

@@ -88,7 +88,7 @@ def _lossy(transformer: Any, reason: str) -> ValueError:
 
 
 def _check_width(transformer: Any, X: Any) -> None:
-    before, after = X.shape[1], transformer.transform(X).shape[1]
+    before, after = X.shape[1], transformer.transform(X.copy()).shape[1]
     if after != before:
         raise _lossy(transformer, f"it turns {before} columns into {after}")
 
@@ -102,30 +102,43 @@ def _scales(scale: np.ndarray | None, X: Any) -> np.ndarray:
 
 @change_of_variables.register(StandardScaler)
 @change_of_variables.register(RobustScaler)
-@change_of_variables.register(MaxAbsScaler)
 def _(transformer: Any, X: Any) -> Change:
     return Linear(transformer, X, np.diag(1 / _scales(transformer.scale_, X)))
 
 
 @change_of_variables.register
 def _(transformer: MinMaxScaler, X: Any) -> Change:
+    slope = transformer.scale_
     if not transformer.clip:
-        return Linear(transformer, X, np.diag(transformer.scale_))
-    return _Clipped(
-        transformer,
-        X,
-        domain=(transformer.data_min_, transformer.data_max_),
-        image=transformer.feature_range,
-        closed=True,
-    )
+        return Linear(transformer, X, np.diag(slope))
+    domain = (transformer.data_min_, transformer.data_max_)
+    return _Clipped(transformer, X, slope, domain, transformer.feature_range)
+
+
+@change_of_variables.register
+def _(transformer: MaxAbsScaler, X: Any) -> Change:
+    slope, largest = 1 / transformer.scale_, transformer.max_abs_
+    if not getattr(transformer, "clip", False):
+        return Linear(transformer, X, np.diag(slope))
+    return _Clipped(transformer, X, slope, (-largest, largest), (-1.0, 1.0))
 
 
 class _Clipped(Columnwise):
-    """A MinMaxScaler that clips: rows beyond those of the fit are outside."""
+    """A scaler that clips: rows beyond those of the fit are outside."""
+
+    def __init__(self, transformer: Any, X: Any, slope: np.ndarray, domain: Ends, image: Ends):
+        _refuse_constant(transformer, *domain)
+        super().__init__(transformer, X, domain=domain, image=image, closed=True)
+        self._slope = slope
 
     def slopes(self, X: np.ndarray) -> Slopes:
         flat = np.zeros_like(X)
-        return self._transformer.scale_ + flat, flat, flat
+        return self._slope + flat, flat, flat
+
+
+def _refuse_constant(transformer: Any, low: np.ndarray, high: np.ndarray) -> None:
+    if (low == high).any():
+        raise _lossy(transformer, f"column {int(np.argmax(low == high))} is constant")
 
 
 @change_of_variables.register
@@ -191,9 +204,7 @@ class _Quantile(Columnwise):
 
     def __init__(self, transformer: QuantileTransformer, X: Any) -> None:
         quantiles, levels = transformer.quantiles_, transformer.references_
-        constant = quantiles[0] == quantiles[-1]
-        if constant.any():
-            raise _lossy(transformer, f"column {int(np.argmax(constant))} is constant")
+        _refuse_constant(transformer, quantiles[0], quantiles[-1])
         self._bins = [_bins(column, levels) for column in quantiles.T]
         self._normal = transformer.output_distribution == "normal"
         end = norm.ppf(1e-7)  # where scikit-learn clips
@@ -320,14 +331,22 @@ def tied_columns(steps: list[tuple[str, Any]]) -> list[str]:
     """Fitted quantile transformers that met repeated values, and in which columns."""
     found = []
     for name, step in steps:
-        if isinstance(step, Pipeline):
+        if isinstance(step, FrozenEstimator):
+            found += tied_columns([(name, step.estimator)])
+        elif isinstance(step, Pipeline):
             found += tied_columns(step.steps)
         elif isinstance(step, ColumnTransformer):
-            found += tied_columns([part[:2] for part in step.transformers_])
+            found += tied_columns(_used_parts(step))
         elif isinstance(step, QuantileTransformer):
             tied = np.flatnonzero((np.diff(step.quantiles_, axis=0) == 0).any(axis=0))
             found += [f"{j} of {name!r}" for j in tied]
     return found
+
+
+def _used_parts(transformer: ColumnTransformer) -> list[tuple[str, Any]]:
+    """Names and fitted transformers of the parts that have columns."""
+    inputs = transformer._transformer_to_input_indices
+    return [(name, part) for name, part, _ in transformer.transformers_ if len(inputs[name])]
 
 
 def chain_of(steps: list[tuple[str, Any]], X: Any) -> Chain:
@@ -337,7 +356,7 @@ def chain_of(steps: list[tuple[str, Any]], X: Any) -> Chain:
         if transformer is None or transformer == "passthrough":
             continue
         changes.append(change_of_variables(transformer, X))
-        X = transformer.transform(X)
+        X = transformer.transform(X.copy())
     return Chain(changes)
 
 
@@ -345,10 +364,8 @@ def chain_of(steps: list[tuple[str, Any]], X: Any) -> Chain:
 def _(transformer: ColumnTransformer, X: Any) -> Change:
     inputs = {name: np.array(i) for name, i in transformer._transformer_to_input_indices.items()}
     parts = []
-    for name, part, _ in transformer.transformers_:
+    for name, part in _used_parts(transformer):
         outputs = np.arange(X.shape[1] + 1)[transformer.output_indices_[name]]
-        if not len(inputs[name]):
-            continue
         if isinstance(part, str) and part == "drop":
             raise _lossy(transformer, f"it drops columns {inputs[name].tolist()}")
         columns = X.iloc[:, inputs[name]] if hasattr(X, "iloc") else X[:, inputs[name]]

@@ -37,11 +37,16 @@ class Scorer(MetadataRequester):
     Parameters
     ----------
     function : callable
-        ``f(estimator, X, y=None, sample_weight=None, **options)``, importable by its name.
+        ``f(estimator, X, y=None, sample_weight=None, **options)``.
+    sample_weight : bool, str or None, default=None
+        As for :meth:`set_score_request`.
     """
 
-    def __init__(self, function: Callable[..., float]) -> None:
-        self._function = function
+    def __init__(
+        self, function: Callable[..., float], sample_weight: bool | str | None = None
+    ) -> None:
+        self._function, self._asks = function, sample_weight
+        self._metadata_request = score_request(self, sample_weight)
         self.__doc__, self.__name__ = function.__doc__, function.__name__
 
     def __call__(
@@ -60,31 +65,25 @@ class Scorer(MetadataRequester):
         Parameters
         ----------
         sample_weight : bool, str or None
-            True asks for ``sample_weight``, a str for metadata of that name; False never, None
-            refuses it.
+            True asks for ``sample_weight``, a str for metadata of that name; False goes without;
+            with None, as at first, a search that is given weights raises an error.
 
         Returns
         -------
         Scorer
         """
-        asking = type(self)(self._function)
-        asking._metadata_request = score_request(asking, sample_weight)
-        return asking
+        return type(self)(self._function, sample_weight)
 
     def __repr__(self) -> str:
         return self.__name__
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self.__name__, getattr(self, "_metadata_request", None))
+        return _restore, (self.__name__, self._asks)
 
 
-def _restore(name: str, request: Any) -> Scorer:
+def _restore(name: str, asks: bool | str | None) -> Scorer:
     scorer = globals()[name]
-    if request is None:
-        return scorer
-    asking = Scorer(scorer._function)
-    asking._metadata_request = request
-    return asking
+    return scorer if asks is None else scorer.set_score_request(sample_weight=asks)
 
 
 @Scorer
@@ -125,7 +124,9 @@ def hyvarinen_scorer(
     """Hyvarinen's criterion in the metric of the estimator's `covariance_`; higher is better.
 
     On the same training rows the metric is the same for every estimator of skscore, so
-    that a search may run over noise levels, networks and kinds of estimators.
+    that a search may run over noise levels, networks and kinds of estimators.  It is proper for
+    densities that vanish at the ends of their range: for rows that crowd at a hard edge, as
+    those of an exponential law at zero, use the log-likelihood.
 
     Parameters
     ----------
@@ -224,7 +225,7 @@ def multi_level_denoising_scorer(
     with `sigma_range_`) is asked for its score at each, within its range; its levels are those of
     whitened coordinates too with ``standardize="whiten"``.  Any other is asked for the one score
     it has, so a search over its own level by this finds a compromise of the fixed ones; search by
-    the default scoring there.
+    the default scoring there.  Noised rows must be in the support of the density.
 
     Parameters
     ----------

@@ -54,7 +54,8 @@ def kernel_stein_discrepancy(
     ``z = x / sd``.  It is unbiased (for a given scale): for rows of the law it lies about zero, on
     either side.  The time grows with the square of the number of rows, the memory does not.
 
-    It hardly sees the shares of modes that lie far apart: scores do not know them.
+    It hardly sees the shares of modes that lie far apart: scores do not know them.  The mean zero
+    needs a density that vanishes at the ends of its range.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Estimators as transformers."""
+"""The probability flow as a transformer."""
 
 import numpy as np
 import pandas as pd
