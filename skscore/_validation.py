@@ -254,7 +254,8 @@ def routed_weights(
 ) -> ArrayLike | None:
     """Weights for `score` of a pipeline; where metadata is routed, what its last step asks for."""
     if routing_enabled():
-        routed = process_routing(pipeline, "score", sample_weight=sample_weight, **params)
+        given = {} if sample_weight is None else {"sample_weight": sample_weight}
+        routed = process_routing(pipeline, "score", **given, **params)
         return routed[last].score.get("sample_weight")
     if params:
         raise TypeError(f"score of {type(pipeline).__name__} takes no {', '.join(params)}.")

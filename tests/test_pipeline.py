@@ -335,6 +335,21 @@ class OnceInside(FarOff):
         return rows
 
 
+class OutsideAtFirst(FarOff):
+    def sample(self, n_samples=1, random_state=None):
+        outside = random_state == 0 and n_samples < 10_000
+        rows = np.random.RandomState(random_state).uniform(1, 2, size=(n_samples, 1))
+        return -rows if outside else rows
+
+
+def test_draws_that_are_made_again_have_another_seed():
+    root = FunctionTransformer(np.sqrt, np.square)
+    pipeline = make_density_pipeline(root, OutsideAtFirst(GaussianMixture())).fit(SKEWED)
+    rows = pipeline.sample(3, random_state=0)
+    assert rows.shape == (3, 1)
+    np.testing.assert_array_equal(pipeline.sample(3, random_state=0), rows)
+
+
 def test_a_mass_that_cannot_be_drawn_is_an_error():
     root = FunctionTransformer(np.sqrt, np.square)
     with pytest.raises(ValueError, match="has no `sample`"):
@@ -742,6 +757,14 @@ def test_rows_of_weight_zero_are_absent():
 def test_wrong_weights_are_refused():
     with pytest.raises(ValueError, match="sample_weight"):
         kernels().fit(X, density__sample_weight=W[:-1])
+
+
+def test_score_without_weights_asks_nothing_of_the_last_step_where_metadata_is_routed():
+    with sklearn.config_context(enable_metadata_routing=True):
+        pipeline = make_density_pipeline(StandardScaler(), GaussianMixture()).fit(X)
+        assert pipeline.score(X) == pytest.approx(pipeline.score_samples(X).mean())
+        with pytest.raises(TypeError, match="sample_weight"):
+            pipeline.score(X, sample_weight=np.ones(len(X)))
 
 
 def test_weights_are_routed_by_request():

@@ -60,17 +60,17 @@ class Change(ABC):
     """Whether scores can be pulled back, and not only log-densities."""
 
     def __init__(self, transformer: Any, X: Any) -> None:
-        self._transformer = transformer
+        self.transformer = transformer
         self._input = _without_rows(X)
         self._output = _without_rows(transformer.transform(X.copy()))
 
     def transform(self, X: np.ndarray) -> np.ndarray:
         """``y = T(x)``."""
-        return _array(self._transformer.transform(rows_like(self._input, X.copy())))
+        return _array(self.transformer.transform(rows_like(self._input, X.copy())))
 
     def inverse_transform(self, Y: np.ndarray) -> np.ndarray:
         """``x = T^-1(y)``, for rows of the image."""
-        return _array(self._transformer.inverse_transform(rows_like(self._output, Y.copy())))
+        return _array(self.transformer.inverse_transform(rows_like(self._output, Y.copy())))
 
     def inside(self, X: np.ndarray) -> np.ndarray:
         """Which rows are in the domain, (n,)."""
@@ -120,6 +120,16 @@ class Linear(Change):
         As for :class:`Change`.
     matrix : ndarray of shape (d, d)
         A.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skscore.compose import Linear
+    >>> X = np.array([[0.0], [8.0]])
+    >>> scaler = StandardScaler().fit(X)
+    >>> Linear(scaler, X, np.diag(1 / scaler.scale_)).pull_score(X, np.ones((2, 1))).tolist()
+    [[0.25], [0.25]]
     """
 
     def __init__(self, transformer: Any, X: Any, matrix: np.ndarray) -> None:
@@ -306,7 +316,7 @@ def _second_derivative(
     length = np.linalg.norm(v / spread, axis=1)
     length = np.where(length > 0, length, 1.0)
     estimates = []
-    for h in (0.05, 0.02, 0.008, 0.003, 0.001):
+    for h in (0.05, 0.02, 0.008, 0.003, 0.001, 3e-4, 1e-4):
         t = (h / length)[:, None]
         with np.errstate(all="ignore"):
             ends = sum(w * fn(X + k * t * v) for k, w in ((-2, -1), (-1, 16), (1, 16), (2, -1)))
@@ -472,7 +482,7 @@ class Flow(Change):
     def log_det(self, X: np.ndarray) -> np.ndarray:
         y = self.transform(X)
         normal = -0.5 * (np.square(y) + np.log(2 * np.pi)).sum(axis=1)
-        return self._transformer.estimator_.score_samples(rows_like(self._input, X)) - normal
+        return self.transformer.estimator_.score_samples(rows_like(self._input, X)) - normal
 
     def _refuse(self, *_: Any) -> np.ndarray:
         raise ValueError(

@@ -181,12 +181,20 @@ class DensityPipeline(Pipeline):
         for learnt in _LEARNT:
             self.__dict__.pop(learnt, None)
         rows, described = first_rows(self, X)
-        rows = rows.copy()  # transformers made with copy=False write to X
-        super().fit(X, y, **params)
-        part = self._scored_part(rows)
+        self._validate_steps()
+        final = self._final_estimator
+        if not (hasattr(final, "score_samples") or hasattr(final, "score_function")):
+            raise TypeError(
+                "The last step of DensityPipeline must be a density or score estimator, with "
+                f"`score_samples` or `score_function`. Got {final!r} instead."
+            )
         routed = self._check_method_params("fit", params)[self.steps[-1][0]]
         weights = check_weights(routed.fit.get("sample_weight"), len(rows))
+        # All that is needed of the rows, first: transformers made with copy=False write to them.
         measured = Standardizer.fit(*merged_rows(rows, weights)[:2], warn=False)
+        look = _some_rows(rows)
+        super().fit(X, y, **params)
+        part = self._scored_part(look)
         self.__dict__.update(
             {
                 "_described": described,
@@ -234,13 +242,6 @@ class DensityPipeline(Pipeline):
 
     def _fit(self, X: Any, *args: Any, **kwargs: Any) -> Any:
         """Fit the transformers, and try what they do to rows, before the last step is fitted."""
-        self._validate_steps()
-        final = self._final_estimator
-        if not (hasattr(final, "score_samples") or hasattr(final, "score_function")):
-            raise TypeError(
-                "The last step of DensityPipeline must be a density or score estimator, with "
-                f"`score_samples` or `score_function`. Got {final!r} instead."
-            )
         look = _some_rows(X)
         Xt, steps = super()._fit(X, *args, **kwargs), self.steps[:-1]
         change, rows = chain_of(steps, look), np.asarray(look, dtype=np.float64)
@@ -258,13 +259,12 @@ class DensityPipeline(Pipeline):
         self._change, self._latent = change, Xt.iloc[:0] if hasattr(Xt, "iloc") else None
         return Xt
 
-    def _scored_part(self, rows: np.ndarray) -> Any:
+    def _scored_part(self, look: np.ndarray) -> Any:
         """The last step with a score; differences of a density need some rows of it."""
         final = self.steps[-1][1]
         part = _scored(final)
         if part is final:
             return final
-        look = _some_rows(rows)
         look = look[self._change.inside(look)]
         return part.fit(rows_like(self._latent, self._change.transform(look)))
 

@@ -246,7 +246,7 @@ class _Bounded(Columnwise):
         super().__init__(transformer, X, domain=(transformer.lower_, transformer.upper_))
 
     def slopes(self, X: np.ndarray) -> Slopes:
-        return self._transformer._slopes(X)
+        return self.transformer._slopes(X)
 
 
 change_of_variables.register(BoundedTransformer, _Bounded)
@@ -306,7 +306,7 @@ class _Function(Columnwise):
         super().__init__(transformer, X, domain=domain, image=image)
 
     def slopes(self, X: np.ndarray) -> Slopes:
-        return UFUNCS[self._transformer.func][0](X)
+        return UFUNCS[self.transformer.func][0](X)
 
 
 # -- compositions -----------------------------------------------------------------------------
