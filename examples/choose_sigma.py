@@ -43,8 +43,8 @@ def main(seed, picture):
     grid = GridSearchCV(DenoisingScoreEstimator(random_state=seed), {"sigma": SIGMAS}, cv=folds)
     figure, axes = plt.subplots(2, 2, figsize=(9, 6.5), layout="constrained")
     print(
-        "Steps of the grid between the two choices; what ours loses by GridSearchCV's own numbers,\n"
-        "and what a step of the grid costs on either side of its best; time against GridSearchCV's:"
+        "Steps of the grid between the two choices; what ours loses by GridSearchCV's own numbers\n"
+        "(and what a step to either side of its best would lose); time against GridSearchCV's:"
     )
     for ax, (name, X) in zip(axes.flat, tables(seed).items(), strict=True):
         ratio = timed(ours, X) / timed(grid, X)
