@@ -116,8 +116,7 @@ class DensityScoreEstimator(BaseEstimator):
       it, with a ``SupportWarning``; `score_function` and `score_divergence` raise an error there;
     - a kink has no score: at the edge of a compact kernel or the tip of the linear or exponential
       one, and near it, the divergence means nothing.  The score of a tophat kernel is zero;
-    - the log-density is normalised if the density's is (that of a ``KernelDensity`` is for
-      Euclidean metrics only);
+    - the log-density is normalised if the density's is;
     - a log-density that is itself solved or drawn at random is too rough for differences.
 
     Parameters
@@ -393,6 +392,11 @@ def _check_density(density: Any) -> None:
             "The score_samples of a Pipeline is the log-density of the transformed rows: it "
             "forgets the Jacobian of its steps. Use skscore.DensityPipeline with the same steps, "
             "the last one a DensityScoreEstimator."
+        )
+    if isinstance(density, KernelDensity) and density.metric not in _EUCLIDEAN:
+        raise ValueError(
+            "KernelDensity normalises its kernels for the Euclidean metric only: with "
+            f"metric={density.metric!r} score_samples is no log-density. Use metric='euclidean'."
         )
     if not _has_log_density(density):
         raise ValueError(

@@ -43,7 +43,13 @@ class Differences:
     def _values(self, rows: np.ndarray) -> np.ndarray:
         """Log-densities (n,), in the precision that the density gives them."""
         rows = rows_like(self._like, rows.astype(np.float64))
-        return np.asarray(self._density.score_samples(rows)).reshape(len(rows))
+        values = np.asarray(self._density.score_samples(rows))
+        if values.shape not in ((len(rows),), (len(rows), 1)):
+            raise ValueError(
+                f"score_samples of {type(self._density).__name__} must return one value for each "
+                f"of {len(rows)} rows. It returned an array of shape {values.shape}."
+            )
+        return values.reshape(len(rows))
 
     def log_density(self, X: np.ndarray) -> np.ndarray:
         """``log p(x)`` in nats, (n,)."""

@@ -212,8 +212,9 @@ def train(
     validation: np.ndarray | None,
     n_rounds: int,
     previous: FittedNetwork | None,
+    report: bool = True,
 ) -> tuple[FittedNetwork, Record]:
-    """One run of the workshop."""
+    """One run of the workshop; `report` warns of how it ended, unless well."""
     if previous is not None and previous.spec != spec:
         before, now = asdict(previous.spec), asdict(spec)
         changes = [f"{k} was {before[k]!r}, is {now[k]!r}" for k in now if now[k] != before[k]]
@@ -247,7 +248,9 @@ def train(
         resume=previous,
         on_round=_print_round(type(estimator).__name__) if estimator.verbose else None,
     )
-    _report(estimator, record, validated=validation is not None)
+    _refuse_lost(estimator, record)
+    if report:
+        _report(estimator, record, validated=validation is not None)
     return network, record
 
 
@@ -272,14 +275,19 @@ def _print_round(name: str) -> Any:
     return show
 
 
+def _refuse_lost(estimator: BaseEstimator, record: Record) -> None:
+    """Refuse a training without a single good round."""
+    if record.status == "diverged" and not record.loss_curve:
+        raise TrainingDivergedError(
+            f"{type(estimator).__name__} met no finite gradient in its first round of training. "
+            f"Lower learning_rate_init (it is {estimator.learning_rate_init}), and look for "
+            "extreme values in X."
+        )
+
+
 def _report(estimator: BaseEstimator, record: Record, *, validated: bool) -> None:
     """Say how training ended, unless well."""
     name, rate = type(estimator).__name__, estimator.learning_rate_init
-    if record.status == "diverged" and not record.loss_curve:
-        raise TrainingDivergedError(
-            f"{name} met no finite gradient in its first round of training. Lower "
-            f"learning_rate_init (it is {rate}), and look for extreme values in X."
-        )
     if record.status == "diverged":
         message = (
             f"Training of {name} diverged in round {len(record.loss_curve) + 1}; the last good "

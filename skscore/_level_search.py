@@ -86,6 +86,13 @@ def search_levels(
 
     `estimator` is read for how its networks are made and trained.
     """
+    least = min(len(training) for training, _ in folds)
+    if least < 2:
+        raise ValueError(
+            f"{type(estimator).__name__} needs at least two different rows for training in each "
+            f"split to choose a noise level. Got {least} of {len(data.X)}: give more rows, or a "
+            "level."
+        )
     seeds = data.rng.randint(2**31 - 1, size=len(folds))
     judged = Parallel(n_jobs=n_jobs)(
         delayed(_judge)(estimator, data, sigmas, fold, int(seed))
@@ -135,6 +142,7 @@ def _judge(
         validation=split[1],
         n_rounds=estimator.max_iter,
         previous=None,
+        report=False,  # how one of many trainings ended is no news
     )
     return level_criterion(
         network, standardizer, estimator.device, standardizer.transform(data.X[held]), sigmas

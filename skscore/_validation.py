@@ -252,11 +252,9 @@ def score_request(owner: MetadataRequester, sample_weight: bool | str | None) ->
 def routed_weights(
     pipeline: Any, last: str, sample_weight: ArrayLike | None, params: dict[str, Any]
 ) -> ArrayLike | None:
-    """Weights for `score` of a pipeline; where metadata is routed, what its last step asks for."""
-    if routing_enabled():
-        given = {} if sample_weight is None else {"sample_weight": sample_weight}
-        routed = process_routing(pipeline, "score", **given, **params)
-        return routed[last].score.get("sample_weight")
+    """Weights for `score` of a pipeline, also under the name that its last step asks for."""
+    if params and routing_enabled():
+        return process_routing(pipeline, "score", **params)[last].score.get("sample_weight")
     if params:
         raise TypeError(f"score of {type(pipeline).__name__} takes no {', '.join(params)}.")
     return sample_weight

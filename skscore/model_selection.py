@@ -57,6 +57,10 @@ class DenoisingScoreEstimatorCV(OneNoiseLevel, BaseScoreEstimator):
         The level that was chosen.
     sigmas_ : ndarray of shape (n_levels,)
         All of them, rising.
+    best_index_ : int
+        Of the level that was chosen.
+    best_score_ : float
+        Its criterion over all rows left out.
     cv_results_ : dict of str to ndarray
         For each level ``mean_test_score``, the criterion over all rows left out,
         ``std_error_test_score``, its standard error over rows, ``split<k>_test_score`` for the
@@ -72,10 +76,10 @@ class DenoisingScoreEstimatorCV(OneNoiseLevel, BaseScoreEstimator):
 
     Notes
     -----
-    The networks of the search see rows at all levels, those of a grid search at one.  They
-    are trained by the same rules and differ in their errors, so the criterion of the search is
-    that of the fitted estimator only about.  With `warm_start` and in `partial_fit` the level of
-    the fit before stays.
+    The networks of the search see rows at all levels, with half the patience of
+    `n_iter_no_change`; those of a grid search see one level.  They differ in their errors, so the
+    criterion of the search is not that of the fitted estimator, only about: evaluate that on rows
+    of its own.  With `warm_start` and in `partial_fit` the level of the fit before stays.
 
     References
     ----------
@@ -165,11 +169,16 @@ class DenoisingScoreEstimatorCV(OneNoiseLevel, BaseScoreEstimator):
         self, data: FitData, previous: FittedNetwork | None
     ) -> tuple[float, dict[str, Any]]:
         if previous is not None:
-            kept = {"sigmas_": self.sigmas_, "cv_results_": self.cv_results_}
-            return previous.spec.sigma, kept
+            names = ("sigmas_", "best_index_", "best_score_", "cv_results_")
+            return previous.spec.sigma, {name: getattr(self, name) for name in names}
         search = search_levels(self, data, self._grid(data), self._folds(data), self.n_jobs)
-        sigma = float(search.sigmas[search.best(one_std_error=self.one_std_error)])
-        return sigma, {"sigmas_": search.sigmas, "cv_results_": _results(search)}
+        chosen = search.best(one_std_error=self.one_std_error)
+        return float(search.sigmas[chosen]), {
+            "sigmas_": search.sigmas,
+            "best_index_": chosen,
+            "best_score_": float(search.means()[chosen]),
+            "cv_results_": _results(search),
+        }
 
     def _grid(self, data: FitData) -> np.ndarray:
         if isinstance(self.sigmas, Integral):

@@ -12,8 +12,10 @@ from skscore.compose._changes import (
     Columnwise,
     Linear,
     Numerical,
-    _second_derivative,
+    NumericalColumnwise,
+    by_differences,
     differentiated,
+    line_derivatives,
     returns,
     spreads,
 )
@@ -248,45 +250,85 @@ def test_the_jacobian_of_a_mixing_map_has_ten_digits():
         a, b = ROWS[:, j - 1], ROWS[:, j]
         J[:, j, j] = np.exp(0.3 * np.sin(a))
         J[:, j, j - 1] = 2 * a + 0.3 * np.cos(a) * b * np.exp(0.3 * np.sin(a))
-    found = differentiated(_mixed, ROWS, spreads(X))
+    found = differentiated(_mixed, ROWS, spreads(X), np.ones(3))
     np.testing.assert_allclose(found, J, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
 def test_differences_are_in_the_units_of_the_columns(unit):
-    found = differentiated(lambda x: np.sin(x / unit), ROWS * unit, spreads(X) * unit)
-    np.testing.assert_allclose(np.diagonal(found, axis1=1, axis2=2), np.cos(ROWS) / unit, rtol=1e-9)
+    def field(x):
+        return 7 * np.sin(x / unit)
+
+    for columnwise in (False, True):
+        found = differentiated(
+            field, ROWS * unit, spreads(X) * unit, np.full(3, 7.0), columnwise=columnwise
+        )
+        found = found if columnwise else np.diagonal(found, axis1=1, axis2=2)
+        np.testing.assert_allclose(found, 7 * np.cos(ROWS) / unit, rtol=1e-8)
 
 
 def test_differences_shorten_their_steps_near_the_end_of_a_domain():
     x = np.array([[1.0], [1e-3], [1e-5], [1e-7]])
-    found = differentiated(np.log, x, np.ones(1))[:, 0, 0]
-    np.testing.assert_allclose(found, 1 / x[:, 0], rtol=1e-6)
+    for columnwise in (False, True):
+        found = differentiated(np.log, x, np.ones(1), np.ones(1), columnwise=columnwise)
+        np.testing.assert_allclose(found.ravel(), 1 / x[:, 0], rtol=1e-6)
+
+
+def test_differences_shorten_their_steps_where_a_function_is_steep():
+    """A long step passes over a steep part, and its error estimate may not notice."""
+    x = np.array([[1e-3], [1e-4], [1e-5], [1e-6]])
+    found = differentiated(np.cbrt, x, np.ones(1), np.ones(1))[:, 0, 0]
+    np.testing.assert_allclose(found, np.cbrt(x[:, 0]) ** -2 / 3, rtol=1e-5)
 
 
 def test_differences_beyond_a_domain_are_no_numbers_rather_than_wrong_ones():
-    assert np.isnan(differentiated(np.log, np.array([[-1.0], [1.0]]), np.ones(1))[0, 0, 0])
+    rows, unit = np.array([[-1.0], [1.0]]), np.ones(1)
+    assert np.isnan(differentiated(np.log, rows, unit, unit)[0, 0, 0])
+    rng = np.random.RandomState(0)
+    noise = differentiated(lambda x: rng.normal(size=x.shape), rows, unit, unit)
+    assert np.isnan(noise).all()
 
 
 def test_maps_between_rows_of_other_widths_are_differentiated_too():
-    found = differentiated(lambda x: x[:, :1] * x[:, 1:2], ROWS, spreads(X))
+    found = differentiated(lambda x: x[:, :1] * x[:, 1:2], ROWS, spreads(X), np.ones(1))
     np.testing.assert_allclose(
         found[:, 0], np.c_[ROWS[:, 1], ROWS[:, 0], 0 * ROWS[:, 0]], atol=1e-9
     )
 
 
-def test_second_differences_follow_the_line():
-    v = RNG.normal(size=(3, 3))
-    found = _second_derivative(lambda x: np.exp(x).sum(1), ROWS, v, spreads(X))
-    np.testing.assert_allclose(found, (v**2 * np.exp(ROWS)).sum(1), rtol=1e-7)
-    none = _second_derivative(lambda x: np.exp(x).sum(1), ROWS, 0 * v, spreads(X))
-    np.testing.assert_array_equal(none, 0)
+def test_derivatives_along_lines_are_first_and_second():
+    x = np.array([0.3, -1.2, 2.0])
+    first, second = line_derivatives(lambda t: np.exp(2 * (x + t)), np.array([1.0, 0.1, 3.0]))
+    np.testing.assert_allclose(first, 2 * np.exp(2 * x), rtol=1e-9)
+    np.testing.assert_allclose(second, 4 * np.exp(2 * x), rtol=1e-6)
 
 
-def test_second_differences_survive_an_end_of_the_domain():
-    x = np.array([[0.03], [0.01]])
-    found = _second_derivative(lambda r: np.log(r)[:, 0], x, np.ones((2, 1)), np.ones(1))
-    np.testing.assert_allclose(found, -1 / x[:, 0] ** 2, rtol=0.05)
+def test_derivatives_along_lines_survive_an_end_of_the_domain():
+    x = np.array([0.03, 0.01, 1e-3])
+    first, second = line_derivatives(lambda t: np.log(x + t), np.ones(3))
+    np.testing.assert_allclose(first, 1 / x, rtol=1e-6)
+    np.testing.assert_allclose(second, -1 / x**2, rtol=1e-4)
+
+
+def test_columns_that_act_by_themselves_are_found_out():
+    alone = Map(lambda x: np.sinh(x) + x, lambda y: y)
+    assert isinstance(by_differences(alone, X), NumericalColumnwise)
+    assert isinstance(by_differences(Map(_mixed, _unmixed), X), Numerical)
+    late = Map(lambda x: np.c_[x[:, :2], x[:, 2:] + 1e-9 * x[:, :1]], lambda y: y)
+    assert isinstance(by_differences(late, X), Numerical)
+
+
+def test_columns_by_themselves_are_taken_by_differences_however_many():
+    rows = RNG.normal(size=(60, 40))
+    change = by_differences(Map(lambda x: np.sinh(x) + x, lambda y: y), rows)
+    x, scores = rows[:5], RNG.normal(size=(5, 40))
+    a = np.cosh(x) + 1
+    r = np.sinh(x) / a
+    c = np.cosh(x) / a - r**2
+    np.testing.assert_allclose(change.log_det(x), np.log(a).sum(1), rtol=1e-9)
+    np.testing.assert_allclose(change.pull_score(x, scores), a * scores + r, rtol=1e-7, atol=1e-7)
+    found = change.curvature(x, scores, np.eye(40))
+    np.testing.assert_allclose(found, (scores * a * r + c).sum(1), rtol=1e-4, atol=1e-4)
 
 
 def test_the_curvature_of_a_singular_metric_is_known():

@@ -52,7 +52,7 @@ OUR_CASES = [
     DenoisingScoreEstimator(),
     DenoisingScoreEstimator(conservative=True),
     DenoisingScoreEstimator(network="resnet", standardize="scale", hidden_layer_sizes=(64, 64)),
-    DenoisingScoreEstimatorCV(sigmas=[0.05, 0.1], cv=2),
+    DenoisingScoreEstimatorCV([0.05, 0.1], cv=2, hidden_layer_sizes=(32, 32), max_iter=20),
     SlicedScoreEstimator(),
     SlicedScoreEstimator(projection="sphere", conservative=True, hidden_layer_sizes=(64, 64)),
     ImplicitScoreEstimator(),

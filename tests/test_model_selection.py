@@ -42,6 +42,7 @@ def test_results_hold_together(fitted):
     np.testing.assert_allclose(results["mean_test_score"], splits.mean(axis=0))
     np.testing.assert_allclose(results["std_test_score"], splits.std(axis=0))
     best = int(np.argmax(results["mean_test_score"]))
+    assert (fitted.best_index_, fitted.best_score_) == (best, results["mean_test_score"][best])
     assert fitted.sigma_ == fitted.sigmas_[best] == results["params"][best]["sigma"]
     assert sorted(results["rank_test_score"]) == list(range(1, n + 1))
     assert results["rank_test_score"][best] == 1
@@ -164,6 +165,18 @@ def test_auto_searches_a_single_split(monkeypatch):
     worst = DenoisingScoreEstimator(sigma=1.0, **BRIEF).fit(X)
     fresh = make_moons(noise=0.1).sample(500, 1)
     assert hyvarinen_scorer(est, fresh) > hyvarinen_scorer(worst, fresh)
+
+
+@pytest.mark.parametrize("est", [DenoisingScoreEstimator("auto"), DenoisingScoreEstimatorCV(3)])
+def test_too_few_rows_to_choose_a_level_are_a_clear_error(est):
+    with pytest.raises(ValueError, match="at least two different rows"):
+        est.fit(X[:2])
+
+
+def test_the_networks_of_a_search_end_without_a_word(recwarn):
+    est = DenoisingScoreEstimatorCV(SIGMAS, cv=2, **BRIEF | {"early_stopping": False}).fit(X)
+    assert est.n_iter_ == 8
+    assert not [w for w in recwarn if "n_iter_no_change" in str(w.message)]
 
 
 def test_auto_keeps_its_level_in_partial_fit():

@@ -29,6 +29,7 @@ from sklearn.preprocessing import (
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skscore import (
+    BoundedTransformer,
     DenoisingScoreEstimator,
     DensityPipeline,
     DensityScoreEstimator,
@@ -763,8 +764,19 @@ def test_score_without_weights_asks_nothing_of_the_last_step_where_metadata_is_r
     with sklearn.config_context(enable_metadata_routing=True):
         pipeline = make_density_pipeline(StandardScaler(), GaussianMixture()).fit(X)
         assert pipeline.score(X) == pytest.approx(pipeline.score_samples(X).mean())
-        with pytest.raises(TypeError, match="sample_weight"):
-            pipeline.score(X, sample_weight=np.ones(len(X)))
+        w = np.arange(len(X)) % 3
+        weighted = pipeline.score(X, sample_weight=w)
+        search = GridSearchCV(pipeline, {"gaussianmixture__n_components": [1]}, cv=2).fit(X)
+    assert weighted == pytest.approx(np.average(pipeline.score_samples(X), weights=w))
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_hyvarinens_criterion_warns_behind_transformers_that_make_ends():
+    rows = np.random.RandomState(0).exponential(size=(100, 1))
+    last = DenoisingScoreEstimator(hidden_layer_sizes=(8,), max_iter=1, early_stopping=False)
+    pipeline = make_density_pipeline(BoundedTransformer((0, None)), last).fit(rows)
+    with pytest.warns(SupportWarning, match="vanish at the ends of their support"):
+        pipeline.score(rows)
 
 
 def test_weights_are_routed_by_request():

@@ -516,3 +516,11 @@ def test_a_result_is_a_pair_with_names():
     assert (statistic, pvalue) == (result.statistic, result.pvalue)
     assert not TestResult.__test__  # or pytest warns of a class of tests
     assert 0 < pvalue <= 1
+
+
+def test_tables_of_other_column_order_are_refused():
+    rows = normal(50, 2)
+    X, Y = pd.DataFrame(rows, columns=["a", "b"]), pd.DataFrame(rows, columns=["b", "a"])
+    for metric in (energy_distance, maximum_mean_discrepancy, classifier_two_sample_test):
+        with pytest.raises(ValueError, match="same columns in the same order"):
+            metric(X, Y)

@@ -52,8 +52,12 @@ class BoundedTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     Notes
     -----
     Rows on a bound have no image and are refused.  Where values such as zeros are rounded
-    measurements, spread them with :func:`skscore.datasets.dequantize`, or give bounds half a unit
-    further out; where they are a case of their own, a density is the wrong model for them.
+    measurements, give bounds half a unit further out, and spread repeated values with
+    :func:`skscore.datasets.dequantize`; where they are a case of their own, a density is the wrong
+    model for them.
+
+    Where rows crowd at a bound, as those of an exponential law at zero, compare models by their
+    log-likelihood: Hyvarinen's criterion is not valid there.
 
     Examples
     --------
@@ -176,7 +180,12 @@ def _ranges(bounds: Any, d: int, names: list[str]) -> list[Range]:
     if isinstance(bounds, Mapping):
         places = {name: j for j, name in enumerate(names)} | {j: j for j in range(d) if not names}
         unknown = [column for column in bounds if column not in places]
-        if not unknown and _are_ranges(bounds.values()):
+        if unknown:
+            raise ValueError(
+                f"The 'bounds' parameter of BoundedTransformer names columns that are not in X: "
+                f"{unknown}. Those of X are {list(places)}."
+            )
+        if _are_ranges(bounds.values()):
             for column, pair in bounds.items():
                 ranges[places[column]] = (None, None) if pair is None else tuple(pair)
             return ranges
@@ -203,9 +212,14 @@ def _check_within(rows: np.ndarray, lower: np.ndarray, upper: np.ndarray, names:
     outside = ~((rows > lower) & (rows < upper))
     if outside.any():
         i, j = np.argwhere(outside)[0]
+        value, on_bound = float(rows[i, j]), rows[i, j] in (lower[j], upper[j])
+        remedy = (
+            "Values on a bound have no image: give bounds half a unit of the rounding further out "
+            "(and spread repeated values with skscore.datasets.dequantize)."
+            if on_bound
+            else "Give wider bounds, or leave such rows out."
+        )
         raise ValueError(
             f"BoundedTransformer needs rows strictly within the bounds, but column {names[j]} has "
-            f"{rows[i, j]!r} in row {i}, and its range is ({lower[j]}, {upper[j]}). Values on a "
-            "bound have no image: spread them with skscore.datasets.dequantize, or give bounds "
-            "further out."
+            f"{value!r} in row {i}, and its range is ({lower[j]}, {upper[j]}). {remedy}"
         )

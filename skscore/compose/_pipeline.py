@@ -117,8 +117,8 @@ class DensityPipeline(Pipeline):
     all components, PowerTransformer, QuantileTransformer, BoundedTransformer, FunctionTransformer
     of a usual numpy function with its inverse, ColumnTransformer of these (columns that it passes
     through too), nested pipelines; :class:`FlowTransformer` for log-densities and samples only.
-    Any other one that is invertible is taken by differences, for up to 20 columns; see
-    :func:`skscore.compose.change_of_variables`.  One that loses information is refused before the
+    Any other one that is invertible is taken by differences, for up to 20 columns where they depend
+    on each other; see :func:`skscore.compose.change_of_variables`.  One that loses information is refused before the
     last step is trained.
 
     Some transformers do not reach all of the space (a power transformation, uniform quantiles, a
@@ -357,7 +357,7 @@ class DensityPipeline(Pipeline):
                 SupportWarning,
                 stacklevel=2,
             )
-        finite_results(np.where(np.isneginf(values), 0.0, values), "score_samples")
+        self._finite(np.where(np.isneginf(values), 0.0, values), "score_samples")
         return values
 
     def score(
@@ -383,9 +383,18 @@ class DensityPipeline(Pipeline):
         """
         check_fitted(self)
         weights = routed_weights(self, self.steps[-1][0], sample_weight, params)
-        has_density = hasattr(self, "score_samples")
-        scorer = log_likelihood_scorer if has_density else hyvarinen_scorer
-        return scorer(self, X, y, weights)
+        if hasattr(self, "score_samples"):
+            return log_likelihood_scorer(self, X, y, weights)
+        if not self._change.everywhere:
+            warnings.warn(
+                "Hyvarinen's criterion holds for densities that vanish at the ends of their "
+                "support, and the transformers of this DensityPipeline give it ends. Where rows "
+                "crowd there it may prefer a wrong model: compare by log-likelihood, with a last "
+                "step that has score_samples.",
+                SupportWarning,
+                stacklevel=2,
+            )
+        return hyvarinen_scorer(self, X, y, weights)
 
     # -- scores ------------------------------------------------------------------------------
 
@@ -407,7 +416,7 @@ class DensityPipeline(Pipeline):
         """
         X = self._supported(X)
         scores = self._part.score_function(self._carried(X), **_level(sigma))
-        return finite_results(self._change.pull_score(X, scores), "score_function")
+        return self._finite(self._change.pull_score(X, scores), "score_function")
 
     @available_if(_has("score_divergence"))
     def score_divergence(
@@ -439,14 +448,14 @@ class DensityPipeline(Pipeline):
         def divergence(index: np.ndarray) -> np.ndarray:
             x, metrics = X[index], M if M.ndim == 2 else M[index]
             y = self._carried(x)
-            pushed = self._change.push_metric(x, metrics)
+            pushed = self._finite(self._change.push_metric(x, metrics), "score_divergence")
             scores = self._part.score_function(y, **_level(sigma))
             latent = self._part.score_divergence(y, **_level(sigma), metric=pushed)
             return latent + self._change.curvature(x, scores, metrics)
 
         chunk = max(1, _ENTRIES // d**2)
         values = apply_in_chunks(divergence, np.arange(len(X)), chunk)
-        return finite_results(values, "score_divergence")
+        return self._finite(values, "score_divergence")
 
     @available_if(_has("denoise"))
     def denoise(self, X: ArrayLike, sigma: float | None = None) -> np.ndarray:
@@ -510,6 +519,12 @@ class DensityPipeline(Pipeline):
     def _rows(self, X: ArrayLike) -> np.ndarray:
         return check_rows(self, X).astype(np.float64, copy=False)
 
+    def _finite(self, values: np.ndarray, name: str) -> np.ndarray:
+        if not self._change.exact:
+            name += " (by differences: a transformer here has no formula for its Jacobian, and"
+            name += " steps fail next to an end of its domain)"
+        return finite_results(values, name)
+
     def _supported(self, X: ArrayLike) -> np.ndarray:
         """Rows, all of them within the support."""
         X = self._rows(X)
@@ -546,9 +561,10 @@ def _check_round_trip(change: Chain, rows: np.ndarray) -> None:
         raise ValueError(
             "The transformers of this DensityPipeline lose information: inverse_transform does not "
             f"lead back to {np.sum(~kept)} of {len(rows)} training rows. "
-            "A density of their output says nothing about their input; check that func and "
-            "inverse_func of a FunctionTransformer belong together, and leave out steps that round "
-            "or discretise."
+            "A density of their output says nothing about their input. Check that func and "
+            "inverse_func of a FunctionTransformer belong together, leave out steps that round or "
+            "discretise, and put a StandardScaler first where columns lie far from zero, or are "
+            "tiny or huge: powers lose their digits there."
         )
 
 

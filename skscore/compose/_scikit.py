@@ -32,8 +32,8 @@ from skscore.compose._changes import (
     Ends,
     Flow,
     Linear,
-    Numerical,
     Slopes,
+    by_differences,
 )
 from skscore.compose._flow import FlowTransformer
 
@@ -46,7 +46,8 @@ def change_of_variables(transformer: Any, X: Any) -> Change:
     """The change of variables that a fitted transformer makes.
 
     A function for each class: register one to give a transformer of your own its formula.  Any
-    other with an `inverse_transform` is taken by differences, for up to 20 columns.
+    other with an `inverse_transform` is taken by differences, for up to 20 columns where they
+    depend on each other.
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ def change_of_variables(transformer: Any, X: Any) -> Change:
     if not hasattr(transformer, "inverse_transform"):
         raise _lossy(transformer, "it has no inverse_transform")
     _check_width(transformer, X)
-    return Numerical(transformer, X)
+    return by_differences(transformer, X)
 
 
 def _lossy(transformer: Any, reason: str) -> ValueError:
@@ -257,10 +258,17 @@ change_of_variables.register(BoundedTransformer, _Bounded)
 UFUNCS: dict[Any, tuple[Callable[[np.ndarray], Slopes], Ends, Ends]] = {
     np.log: (lambda x: (1 / x, -1 / x, 1 / x**2), _POSITIVE, _LINE),
     np.log1p: (lambda x: (1 / (1 + x), -1 / (1 + x), 1 / (1 + x) ** 2), (-1.0, _INF), _LINE),
+    np.log2: (lambda x: (1 / (x * np.log(2)), -1 / x, 1 / x**2), _POSITIVE, _LINE),
+    np.log10: (lambda x: (1 / (x * np.log(10)), -1 / x, 1 / x**2), _POSITIVE, _LINE),
     np.exp: (lambda x: (np.exp(x), np.ones_like(x), np.zeros_like(x)), _LINE, _POSITIVE),
     np.expm1: (lambda x: (np.exp(x), np.ones_like(x), np.zeros_like(x)), _LINE, (-1.0, _INF)),
     np.sqrt: (lambda x: (0.5 / np.sqrt(x), -0.5 / x, 0.5 / x**2), _POSITIVE, _POSITIVE),
     np.square: (lambda x: (2 * x, 1 / x, -1 / x**2), _POSITIVE, _POSITIVE),
+    np.cbrt: (
+        lambda x: (1 / (3 * np.cbrt(x) ** 2), -2 / (3 * x), 2 / (3 * x**2)),
+        _LINE,
+        _LINE,
+    ),
     np.arcsinh: (
         lambda x: (
             1 / np.sqrt(1 + x**2),
@@ -294,7 +302,7 @@ def _(transformer: FunctionTransformer, X: Any) -> Change:
     _check_width(transformer, X)
     known = transformer.func in UFUNCS and not (transformer.kw_args or transformer.inv_kw_args)
     if not known:
-        return Numerical(transformer, X)
+        return by_differences(transformer, X)
     return _Function(transformer, X)
 
 

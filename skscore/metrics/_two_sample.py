@@ -352,6 +352,11 @@ def finite(name: str, value: float) -> float:
 
 
 def _two_tables(X: ArrayLike, Y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    names = [list(getattr(table, "columns", [])) for table in (X, Y)]
+    if all(names) and names[0] != names[1]:
+        raise ValueError(
+            f"X and Y must have the same columns in the same order. Got {names[0]} and {names[1]}."
+        )
     X, Y = check_sample("X", X), check_sample("Y", Y)
     if X.shape[1] != Y.shape[1]:
         raise ValueError(
