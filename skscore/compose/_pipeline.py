@@ -118,8 +118,8 @@ class DensityPipeline(Pipeline):
     of a usual numpy function with its inverse, ColumnTransformer of these (columns that it passes
     through too), nested pipelines; :class:`FlowTransformer` for log-densities and samples only.
     Any other one that is invertible is taken by differences, for up to 20 columns where they depend
-    on each other; see :func:`skscore.compose.change_of_variables`.  One that loses information is refused before the
-    last step is trained.
+    on each other; see :func:`skscore.compose.change_of_variables`.  One that loses information is
+    refused before the last step is trained.
 
     Some transformers do not reach all of the space (a power transformation, uniform quantiles, a
     scaler that clips).  Mass that the last step has beyond their image is no row of X: the
