@@ -11,12 +11,12 @@ from skscore.compose._changes import (
     Change,
     Columnwise,
     Linear,
+)
+from skscore.compose._numerical import (
     Numerical,
     NumericalColumnwise,
     by_differences,
     differentiated,
-    line_derivatives,
-    returns,
     spreads,
 )
 
@@ -254,62 +254,6 @@ def test_the_jacobian_of_a_mixing_map_has_ten_digits():
     np.testing.assert_allclose(found, J, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
-def test_differences_are_in_the_units_of_the_columns(unit):
-    def field(x):
-        return 7 * np.sin(x / unit)
-
-    for columnwise in (False, True):
-        found = differentiated(
-            field, ROWS * unit, spreads(X) * unit, np.full(3, 7.0), columnwise=columnwise
-        )
-        found = found if columnwise else np.diagonal(found, axis1=1, axis2=2)
-        np.testing.assert_allclose(found, 7 * np.cos(ROWS) / unit, rtol=1e-8)
-
-
-def test_differences_shorten_their_steps_near_the_end_of_a_domain():
-    x = np.array([[1.0], [1e-3], [1e-5], [1e-7]])
-    for columnwise in (False, True):
-        found = differentiated(np.log, x, np.ones(1), np.ones(1), columnwise=columnwise)
-        np.testing.assert_allclose(found.ravel(), 1 / x[:, 0], rtol=1e-6)
-
-
-def test_differences_shorten_their_steps_where_a_function_is_steep():
-    """A long step passes over a steep part, and its error estimate may not notice."""
-    x = np.array([[1e-3], [1e-4], [1e-5], [1e-6]])
-    found = differentiated(np.cbrt, x, np.ones(1), np.ones(1))[:, 0, 0]
-    np.testing.assert_allclose(found, np.cbrt(x[:, 0]) ** -2 / 3, rtol=1e-5)
-
-
-def test_differences_beyond_a_domain_are_no_numbers_rather_than_wrong_ones():
-    rows, unit = np.array([[-1.0], [1.0]]), np.ones(1)
-    assert np.isnan(differentiated(np.log, rows, unit, unit)[0, 0, 0])
-    rng = np.random.RandomState(0)
-    noise = differentiated(lambda x: rng.normal(size=x.shape), rows, unit, unit)
-    assert np.isnan(noise).all()
-
-
-def test_maps_between_rows_of_other_widths_are_differentiated_too():
-    found = differentiated(lambda x: x[:, :1] * x[:, 1:2], ROWS, spreads(X), np.ones(1))
-    np.testing.assert_allclose(
-        found[:, 0], np.c_[ROWS[:, 1], ROWS[:, 0], 0 * ROWS[:, 0]], atol=1e-9
-    )
-
-
-def test_derivatives_along_lines_are_first_and_second():
-    x = np.array([0.3, -1.2, 2.0])
-    first, second = line_derivatives(lambda t: np.exp(2 * (x + t)), np.array([1.0, 0.1, 3.0]))
-    np.testing.assert_allclose(first, 2 * np.exp(2 * x), rtol=1e-9)
-    np.testing.assert_allclose(second, 4 * np.exp(2 * x), rtol=1e-6)
-
-
-def test_derivatives_along_lines_survive_an_end_of_the_domain():
-    x = np.array([0.03, 0.01, 1e-3])
-    first, second = line_derivatives(lambda t: np.log(x + t), np.ones(3))
-    np.testing.assert_allclose(first, 1 / x, rtol=1e-6)
-    np.testing.assert_allclose(second, -1 / x**2, rtol=1e-4)
-
-
 def test_columns_that_act_by_themselves_are_found_out():
     alone = Map(lambda x: np.sinh(x) + x, lambda y: y)
     assert isinstance(by_differences(alone, X), NumericalColumnwise)
@@ -469,30 +413,6 @@ def test_a_map_by_differences_takes_the_rows_that_come_back():
     assert change.reaches(rows).tolist() == [True, False]
 
 
-def test_a_round_trip_is_measured_in_spreads_and_in_digits():
-    def off_by(a):
-        return lambda x: x + a
-
-    def identity(x):
-        return x
-
-    rows = np.array([[0.0], [1e6]])
-    assert returns(identity, off_by(0.9e-3), rows, np.ones(1)).all()
-    assert not returns(identity, off_by(1.2e-3), rows, np.ones(1))[0]
-    assert returns(identity, off_by(1.2e-3), rows, np.full(1, 2.0)).all()
-    assert returns(identity, off_by(0.9e-3), rows, np.zeros(1)).tolist() == [False, True]
-
-
-def test_rows_without_a_finite_image_do_not_come_back():
-    rows = np.array([[-1.0], [0.0], [1.0]])
-    assert returns(np.log, np.exp, rows, np.ones(1)).tolist() == [False, False, True]
-    assert returns(np.log, np.exp, rows[:2], np.ones(1)).tolist() == [False, False]
-
-
-def test_a_constant_column_has_spread_one():
-    np.testing.assert_array_equal(spreads(np.array([[1.0, 0.0], [1.0, 2.0]])), [1.0, 1.0])
-
-
 def test_differences_are_taken_of_twenty_columns_and_no_more():
     rows = RNG.normal(size=(30, 21))
     Numerical(Map(lambda x: x, lambda y: y), rows[:, :20])
@@ -502,7 +422,7 @@ def test_differences_are_taken_of_twenty_columns_and_no_more():
 
 def test_chunks_do_not_change_a_jacobian(monkeypatch):
     whole = numerical().log_det(X)
-    monkeypatch.setattr("skscore.compose._changes._CHUNK", 7)
+    monkeypatch.setattr("skscore.compose._numerical._CHUNK", 7)
     np.testing.assert_allclose(numerical().log_det(X), whole, rtol=1e-12)
 
 

@@ -33,7 +33,8 @@ from skscore import (
     make_density_pipeline,
 )
 from skscore.compose import change_of_variables
-from skscore.compose._changes import Linear, Numerical, NumericalColumnwise
+from skscore.compose._changes import Linear
+from skscore.compose._numerical import Numerical, NumericalColumnwise
 from skscore.compose._scikit import UFUNCS, chain_of, tied_columns
 from skscore.exceptions import SupportWarning, TiesWarning
 

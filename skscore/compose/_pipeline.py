@@ -30,7 +30,8 @@ from skscore._validation import (
     routed_weights,
     rows_like,
 )
-from skscore.compose._changes import Chain, returns, spreads
+from skscore.compose._changes import Chain
+from skscore.compose._numerical import returns, spreads
 from skscore.compose._scikit import chain_of, tied_columns
 from skscore.exceptions import SupportWarning, TiesWarning
 from skscore.metrics import hyvarinen_scorer, log_likelihood_scorer

@@ -33,9 +33,9 @@ from skscore.compose._changes import (
     Flow,
     Linear,
     Slopes,
-    by_differences,
 )
 from skscore.compose._flow import FlowTransformer
+from skscore.compose._numerical import by_differences
 
 _INF = np.inf
 _LINE, _POSITIVE = (-_INF, _INF), (0.0, _INF)
