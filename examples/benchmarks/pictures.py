@@ -13,6 +13,8 @@ from contestants import CONTESTANTS, OURS
 
 N_COLUMNS = 4
 DEEPEST = 3.0  # nats below the best; what is lower is drawn on the edge
+COLUMNS = (1, 2, 5, 10, 20, 50, 100)
+SECONDS = (0.02, 1000.0)
 MARKERS = dict(zip(CONTESTANTS, "*osD^v<>P", strict=True))
 
 
@@ -29,13 +31,17 @@ def _accuracy(records: list[dict]) -> plt.Figure:
     tables = list(dict.fromkeys(r["table"] for r in records))
     n_rows = -(-len(tables) // N_COLUMNS)
     figure, axes = plt.subplots(
-        n_rows, N_COLUMNS, figsize=(3.2 * N_COLUMNS, 2.6 * n_rows), squeeze=False
+        n_rows,
+        N_COLUMNS,
+        figsize=(3.2 * N_COLUMNS, 2.6 * n_rows),
+        squeeze=False,
+        layout="constrained",
     )
     for ax, table in zip(axes.flat, tables, strict=False):
         _accuracy_of_table(ax, [r for r in records if r["table"] == table], table)
     for ax in axes.flat[len(tables) :]:
         ax.axis("off")
-    return _finished(figure, axes.flat[0], "processor seconds to fit", "held-out log-density, nats")
+    return _finished(figure, "processor seconds to fit", "held-out log-density, nats")
 
 
 def _accuracy_of_table(ax: plt.Axes, records: list[dict], table: str) -> None:
@@ -47,19 +53,24 @@ def _accuracy_of_table(ax: plt.Axes, records: list[dict], table: str) -> None:
     truths = [r["log_density"] + r["gap"] for r in records if "gap" in r]
     if truths:
         ax.axhline(np.mean(truths), color="black", linewidth=0.8, linestyle=":")
-    ax.set(xscale="log", title=table)
+    ax.set(xscale="log", xlim=SECONDS, title=table)
+    ax.margins(y=0.15)
 
 
 def _evaluation(records: list[dict]) -> plt.Figure:
-    """Seconds for the log-density of 10,000 rows against the number of columns."""
+    """Seconds for 10,000 log-densities against columns, on the tables of the most rows."""
+    most = max(r["n"] for r in records)
+    records = [r for r in records if r["n"] == most]
     figure, ax = plt.subplots(figsize=(6.5, 5), layout="constrained")
     for name in CONTESTANTS:
         own = sorted((r["d"], r["evaluate_seconds"]) for r in records if r["contestant"] == name)
         columns = sorted({d for d, _ in own})
         seconds = [np.mean([s for e, s in own if e == d]) for d in columns]
         ax.plot(columns, seconds, MARKERS[name] + "-", linewidth=0.8, **_look(name))
-    ax.set(xscale="log", yscale="log")
-    return _finished(figure, ax, "columns", "processor seconds for 10,000 log-densities")
+    ax.set(xscale="log", yscale="log", title=f"{most} training rows")
+    ax.set_xticks(COLUMNS, COLUMNS)
+    ax.minorticks_off()
+    return _finished(figure, "columns", "processor seconds for 10,000 log-densities")
 
 
 def _look(name: str) -> dict:
@@ -68,12 +79,16 @@ def _look(name: str) -> dict:
     return {"label": name, "color": f"C{index}", "markersize": size, "alpha": 0.8}
 
 
-def _finished(figure: plt.Figure, ax: plt.Axes, x: str, y: str) -> plt.Figure:
-    handles, labels = ax.get_legend_handles_labels()
-    known = [i for i, handle in enumerate(handles) if len(handle.get_xdata())]
-    figure.legend(
-        [handles[i] for i in known], [labels[i] for i in known], loc="outside upper center", ncols=4
-    )
+def _finished(figure: plt.Figure, x: str, y: str) -> plt.Figure:
+    """With the names of the axes, and one legend of whoever is drawn anywhere."""
+    drawn = [ax.get_legend_handles_labels() for ax in figure.axes]
+    handles = {
+        label: handle
+        for pair in drawn
+        for handle, label in zip(*pair, strict=True)
+        if len(handle.get_xdata())
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4)
     figure.supxlabel(x)
     figure.supylabel(y)
     return figure
