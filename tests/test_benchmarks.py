@@ -67,11 +67,12 @@ def test_report_has_tables_in_both_styles_paired_differences_and_pictures(ran, t
     out, _, done = ran
     assert "### Held-out log-density, nats" in done.stdout
     peers = [r | {"log_densities": np.subtract(r["log_densities"], 1).tolist()} for r in lines(out)]
-    ours = [r | {"contestant": "skscore"} for r in lines(out)]
+    ours = [r | {"contestant": "skscore"} for r in lines(out) if r["table"] == "own"]
     both = tmp_path / "both.jsonl"
     both.write_text("\n".join(map(json.dumps, ours + peers)))
     tables = tmp_path / "tables.rst"
     call("report.py", both, "--format", "rst", "--out", tables, "--pictures", tmp_path)
     assert ".. list-table:: Held-out log-density, nats" in tables.read_text()
+    assert "   * - ring\n     -\n     - " in tables.read_text()  # no cell of ours: left empty
     assert "     - +1.000\n     - 0.000\n" in tables.read_text()
     assert {p.name for p in tmp_path.glob("*.png")} == {"accuracy.png", "evaluation.png"}

@@ -129,9 +129,10 @@ def _markdown(title: str, rows: list[list[str]]) -> str:
 
 def _list_table(title: str, rows: list[list[str]]) -> str:
     lines = [f".. list-table:: {title}", "   :header-rows: 1", ""]
-    for row in rows:
-        lines += [f"   {'-' if i else '* -'} {cell}".rstrip() for i, cell in enumerate(row)]
-    return "\n".join([*(line.replace("   - ", "     - ", 1) for line in lines), ""])
+    for first, *others in rows:
+        lines.append(f"   * - {first}")
+        lines += [f"     - {cell}".rstrip() for cell in others]
+    return "\n".join([*lines, ""])
 
 
 def main() -> None:
