@@ -85,13 +85,13 @@ def steps_per_round(n_rows: int, batch_size: int) -> int:
 
 def _batches(index: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Endless batches from passes that are shuffled anew."""
-    waiting = index[:0]
+    places = index[:0]
     while True:
-        while len(waiting) < size:
+        while len(places) < size:
             order = torch.randperm(len(index), generator=generator, device=index.device)
-            waiting = torch.cat([waiting, index[order]])
-        yield waiting[:size]
-        waiting = waiting[size:]
+            places = torch.cat([places, order]) if len(places) else order
+        yield index[places[:size]]
+        places = places[size:]
 
 
 def _snapshot(model: nn.Module) -> State:
@@ -147,12 +147,13 @@ class _Trainer:
 
     def step(self, losses: BatchLoss, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Move once; the loss and whether the step was skipped, both on the device."""
-        value = (weight * losses(self.model)).mean()
-        self.optimizer.zero_grad(set_to_none=False)
+        for vector in self._weights:
+            vector.grad.zero_()
+        value = torch.dot(weight, losses(self.model)) / len(weight)
         value.backward()
         norms = [torch.linalg.vector_norm(vector.grad) for vector in self._weights]
-        norm = torch.linalg.vector_norm(torch.stack(norms))
-        skipped = (~(norm < math.inf)).float()
+        norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
+        skipped = 1.0 - (norm < math.inf).float()
         # The fused kernel divides gradients by this, which clips their norm ...
         self.optimizer.grad_scale = (norm / _MAX_NORM).clamp_min(1.0)
         # ... and leaves weights, moments and step count alone where this is one.
@@ -194,15 +195,18 @@ def _run_round(
 ) -> tuple[float, int]:
     """Mean loss over the steps that counted, and the number of those that did not."""
     trainer.model.train()
-    steps: list[tuple[Tensor, Tensor]] = []
-    while len(steps) < n_steps:
+    # Not lists of tensors: small ones that stay would keep the heap from being used again.
+    values, skipped = torch.empty(2, n_steps, device=trainer.device)
+    done = 0
+    while done < n_steps:
         block = [next(batches)]
-        n_batches = min(max(1, _BLOCK // len(block[0])), n_steps - len(steps))
+        n_batches = min(max(1, _BLOCK // len(block[0])), n_steps - done)
         block.extend(islice(batches, n_batches - 1))
         x, weight = rows.take(torch.cat(block), generator)
         losses = _prepared(loss, x, n_batches, generator)
-        steps += map(trainer.step, losses, weight.chunk(n_batches))
-    values, skipped = (torch.stack(each) for each in zip(*steps, strict=True))
+        for batch, part in zip(losses, weight.chunk(n_batches), strict=True):
+            values[done], skipped[done] = trainer.step(batch, part)
+            done += 1
     return values[skipped == 0].mean().item(), int(skipped.sum().item())
 
 
