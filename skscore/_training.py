@@ -151,7 +151,7 @@ class _Trainer:
             vector.grad.zero_()
         value = torch.dot(weight, losses(self.model)) / len(weight)
         value.backward()
-        norms = [torch.linalg.vector_norm(vector.grad) for vector in self._weights]
+        norms = [torch.linalg.vector_norm(vector.grad).float() for vector in self._weights]
         norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
         skipped = 1.0 - (norm < math.inf).float()
         # The fused kernel divides gradients by this, which clips their norm ...
