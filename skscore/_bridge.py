@@ -375,17 +375,22 @@ class RowSource:
             self._normal = tensor(normal, device, torch.float32)
             self._weights = None if weights is None else tensor(weights, device, torch.float32)
             cached = 4 * X.size <= _CACHE_BYTES
-            self._table = self._read(slice(None)) if cached else None
+            self._table = self._read(X) if cached else None
 
-    def _read(self, index: Any) -> Tensor:
-        rows = self._X[index]
-        rows = apply_in_chunks(lambda part: self._standardize(part).astype(np.float32), rows)
+    def _read(self, X: np.ndarray) -> Tensor:
+        rows = np.empty(X.shape, dtype=np.float32)
+        for start in range(0, len(X), CHUNK):
+            part = slice(start, start + CHUNK)
+            rows[part] = self._standardize(X[part])
         return torch.from_numpy(rows).to(self.device)
 
     def take(self, index: Tensor, source: torch.Generator) -> tuple[Tensor, Tensor]:
         """Rows (b, d) and weights (b,) at an index (b,)."""
         table = self._table
-        x = self._read(index.cpu().numpy()) if table is None else table[index]
+        if table is None:
+            x = self._read(self._X[index.cpu().numpy()])
+        else:
+            x = table.index_select(0, index)
         if len(self._uniform):
             u = x.new_empty(len(x), len(self._uniform)).uniform_(-0.5, 0.5, generator=source)
             x = x + u @ self._uniform

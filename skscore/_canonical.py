@@ -27,6 +27,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from skscore._integrate import integrate_adaptively
@@ -41,6 +42,14 @@ def noised(x: Tensor, eps: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
     """Rows y at theta, and their velocity ``dy / dtheta``, which F is regressed on."""
     cos, sin = theta.cos(), theta.sin()
     return cos * x + sin * eps, cos * eps - sin * x
+
+
+def noised_pairs(x: Tensor, eps: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and velocities by eps and, below them, by -eps; both (..., 2 n, d)."""
+    cos, sin = theta.cos(), theta.sin()
+    near, far, turn, fall = cos * x, sin * eps, cos * eps, sin * x
+    y, v = (near + far, near - far), (turn - fall, -turn - fall)
+    return torch.cat(y, dim=-2), torch.cat(v, dim=-2)
 
 
 def denoiser(F: Tensor, y: Tensor, theta: Tensor) -> Tensor:

@@ -167,10 +167,11 @@ def merged_rows(
     places = np.full(len(X), -1)
     if len(kept) < len(X):
         X, weights = X[kept], weights[kept]
-    first, group = np.unique(_row_hashes(X), return_index=True, return_inverse=True)[1:]
-    if len(first) == len(X):
+    hashes = _row_hashes(X)
+    if not _has_repeats(hashes):
         places[kept] = np.arange(len(X))
         return X, weights, places
+    first, group = np.unique(hashes, return_index=True, return_inverse=True)[1:]
     twin = first[group.ravel()]
     repeats = np.flatnonzero(twin != np.arange(len(X)))
     collided = repeats[(X[repeats] != X[twin[repeats]]).any(axis=1)]
@@ -179,6 +180,11 @@ def merged_rows(
     summed = np.bincount(twin, weights=weights, minlength=len(X))[distinct]
     even = (summed == summed[0]).all()
     return X[distinct], None if even else summed.astype(np.float64), places
+
+
+def _has_repeats(values: np.ndarray) -> bool:
+    ordered = np.sort(values)
+    return bool((ordered[1:] == ordered[:-1]).any())
 
 
 def _row_hashes(X: np.ndarray) -> np.ndarray:

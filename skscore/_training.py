@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from typing import Any, Protocol
 
 import torch
@@ -34,7 +36,11 @@ _VALIDATION_DRAWS = 2000
 _VALIDATION_CHUNK = 2048
 _UNBOUNDED_MARGIN = 1.0  # standard errors by which a state must win under an unbounded loss
 
+_BLOCK = 4096  # rows that are taken, and whose noise is drawn, at once
+
 State = dict[str, Tensor]
+BatchLoss = Callable[[nn.Module], Tensor]
+"""Losses (b,) of the rows of a batch, as a function of the model."""
 
 
 class Rows(Protocol):
@@ -79,17 +85,40 @@ def steps_per_round(n_rows: int, batch_size: int) -> int:
 
 def _batches(index: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Endless batches from passes that are shuffled anew."""
-    waiting = index[:0]
+    places = index[:0]
     while True:
-        while len(waiting) < size:
+        while len(places) < size:
             order = torch.randperm(len(index), generator=generator, device=index.device)
-            waiting = torch.cat([waiting, index[order]])
-        yield waiting[:size]
-        waiting = waiting[size:]
+            places = torch.cat([places, order]) if len(places) else order
+        yield index[places[:size]]
+        places = places[size:]
 
 
 def _snapshot(model: nn.Module) -> State:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def _flattened(model: nn.Module) -> list[nn.Parameter]:
+    """The trained parameters of a model and their gradients, as one vector for each dtype.
+
+    They become views of these vectors, so that a step is a few operations on the vectors,
+    whatever the number of layers.
+    """
+    kinds: dict[torch.dtype, list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            kinds.setdefault(parameter.dtype, []).append(parameter)
+    return [_gathered(parameters) for parameters in kinds.values()]
+
+
+def _gathered(parameters: list[nn.Parameter]) -> nn.Parameter:
+    vector = nn.Parameter(torch.cat([p.detach().flatten() for p in parameters]))
+    vector.grad = torch.zeros_like(vector)
+    sizes = [p.numel() for p in parameters]
+    values, slopes = vector.detach().split(sizes), vector.grad.split(sizes)
+    for parameter, value, slope in zip(parameters, values, slopes, strict=True):
+        parameter.data, parameter.grad = value.view_as(parameter), slope.view_as(parameter)
+    return vector
 
 
 class _Trainer:
@@ -103,8 +132,10 @@ class _Trainer:
     ) -> None:
         self.model = model
         self.device = next(model.parameters()).device
-        self.average = copy.deepcopy(model).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, fused=True)
+        self.average = copy.deepcopy(model)
+        self._weights, self._means = _flattened(model), _flattened(self.average)
+        self.average.requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(self._weights, lr=learning_rate, fused=True)
         self.n_steps = 0
         if resume is not None:
             self.model.load_state_dict(resume.last)
@@ -114,16 +145,18 @@ class _Trainer:
             self.optimizer.load_state_dict(saved)
             self.n_steps = resume.n_steps
 
-    def step(
-        self, loss: Loss, x: Tensor, weight: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def step(self, losses: BatchLoss, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Move once; the loss and whether the step was skipped, both on the device."""
-        value = (weight * loss(self.model, x, generator=generator)).mean()
-        self.optimizer.zero_grad()
+        for vector in self._weights:
+            vector.grad.zero_()
+        value = torch.dot(weight, losses(self.model)) / len(weight)
         value.backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), _MAX_NORM)
-        skipped = (~torch.isfinite(norm)).float()
-        # The fused kernel leaves weights, moments and step count alone where this is one.
+        norms = [torch.linalg.vector_norm(vector.grad).float() for vector in self._weights]
+        norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
+        skipped = 1.0 - (norm < math.inf).float()
+        # The fused kernel divides gradients by this, which clips their norm ...
+        self.optimizer.grad_scale = (norm / _MAX_NORM).clamp_min(1.0)
+        # ... and leaves weights, moments and step count alone where this is one.
         self.optimizer.found_inf = skipped
         self.optimizer.step()
         self._update_average()
@@ -133,13 +166,23 @@ class _Trainer:
     def _update_average(self) -> None:
         self.n_steps += 1
         share = _AVERAGED_PART / (self.n_steps + _AVERAGED_PART - 1)
-        for mean, weight in zip(self.average.parameters(), self.model.parameters(), strict=True):
+        for mean, weight in zip(self._means, self._weights, strict=True):
             mean.lerp_(weight, share)
         for mean, value in zip(self.average.buffers(), self.model.buffers(), strict=True):
             mean.copy_(value)
 
     def moments(self) -> dict[int, dict[str, Tensor]]:
         return copy.deepcopy(self.optimizer.state_dict()["state"])
+
+
+def _prepared(
+    loss: Loss, x: Tensor, n_batches: int, generator: torch.Generator
+) -> Iterable[BatchLoss]:
+    """Losses of equal parts of the rows, drawn all at once where the loss knows how."""
+    if hasattr(loss, "prepared"):
+        return loss.prepared(x, n_batches, generator)
+    parts = x.chunk(n_batches)
+    return (partial(loss, x=part, generator=generator) for part in parts)
 
 
 def _run_round(
@@ -151,16 +194,20 @@ def _run_round(
     generator: torch.Generator,
 ) -> tuple[float, int]:
     """Mean loss over the steps that counted, and the number of those that did not."""
-    total, skipped = torch.zeros(2, device=trainer.device)
     trainer.model.train()
-    for _ in range(n_steps):
-        x, weight = rows.take(next(batches), generator)
-        value, skip = trainer.step(loss, x, weight, generator)
-        total = total + torch.where(skip > 0, 0.0, value)
-        skipped = skipped + skip
-    n_skipped = int(skipped.item())
-    mean = total.item() / (n_steps - n_skipped) if n_skipped < n_steps else math.nan
-    return mean, n_skipped
+    # Not lists of tensors: small ones that stay would keep the heap from being used again.
+    values, skipped = torch.empty(2, n_steps, device=trainer.device)
+    done = 0
+    while done < n_steps:
+        block = [next(batches)]
+        n_batches = min(max(1, _BLOCK // len(block[0])), n_steps - done)
+        block.extend(islice(batches, n_batches - 1))
+        x, weight = rows.take(torch.cat(block), generator)
+        losses = _prepared(loss, x, n_batches, generator)
+        for batch, part in zip(losses, weight.chunk(n_batches), strict=True):
+            values[done], skipped[done] = trainer.step(batch, part)
+            done += 1
+    return values[skipped == 0].mean().item(), int(skipped.sum().item())
 
 
 @dataclass(frozen=True)

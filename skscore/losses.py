@@ -36,12 +36,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from skscore._calculus import Field, divergence, quadratic_forms, value_and_slope
-from skscore._canonical import AngularField, noised
+from skscore._canonical import AngularField, noised, noised_pairs
 from skscore._params import Part, check_choice, check_count, check_positive
 from skscore.noise import SCHEDULES, WEIGHTINGS, NoiseKernel, NoiseProcess, check_range
 
@@ -385,37 +386,66 @@ class DiffusionScoreMatching(Loss):
         levels = self.process.levels if self.levels is None else self.levels
         check_choice(self, "levels", levels, SCHEDULES)
 
-    def draw_angles(self, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        """An angle for every row, stratified, and the factor ``w`` of its square, both (n, 1)."""
+    def draw_angles(
+        self, x: Tensor, generator: Generator, n_batches: int = 1
+    ) -> tuple[Tensor, Tensor]:
+        """An angle for every row and the factor ``w`` of its square, both (n, 1).
+
+        Stratified within each of `n_batches` equal parts of the rows.
+        """
         self._check_levels()
         levels = self.process.levels if self.levels is None else self.levels
-        strata = torch.randperm(len(x), generator=generator, device=x.device)
-        u = (strata + torch.rand(1, generator=generator, device=x.device)) / len(x)
+        size = len(x) // n_batches
+        rand = partial(torch.rand, generator=generator, dtype=x.dtype, device=x.device)
+        strata = rand(n_batches, size).argsort(1)
+        u = ((strata + rand(n_batches, 1)) / size).reshape(-1, 1)
 
-        def log_level(u: Tensor) -> Tensor:
-            angles = SCHEDULES[levels](u, self.process, self.sigma_min, self.sigma_max)
-            return angles.tan().log()
+        def angles(u: Tensor) -> Tensor:
+            return SCHEDULES[levels](u, self.process, self.sigma_min, self.sigma_max)
 
-        log_sigma, rate = value_and_slope(log_level, u.to(x.dtype)[:, None])
-        sigma = log_sigma.detach().exp()
-        weights = self._weights(sigma, rate.detach()) / (sigma.square() * (1 + sigma.square()))
-        return sigma.atan(), weights
+        def rate() -> Tensor:
+            return value_and_slope(lambda u: angles(u).tan().log(), u)[1].detach()
 
-    def _weights(self, sigma: Tensor, rate: Tensor) -> Tensor:
+        theta = angles(u)
+        sigma = theta.tan()
+        square = sigma.square()
+        return theta, self._weights(sigma, rate) / (square + square.square())
+
+    def _weights(self, sigma: Tensor, rate: Callable[[], Tensor]) -> Tensor:
         weighting = self.process.weighting if self.weighting is None else self.weighting
         if callable(weighting):
             return weighting(sigma)
         check_choice(self, "weighting", weighting, WEIGHTINGS)
         return WEIGHTINGS[weighting](sigma, rate)
 
+    def prepared(
+        self, x: Tensor, n_batches: int, generator: Generator
+    ) -> list[Callable[[AngularField], Tensor]]:
+        """The losses of `n_batches` equal parts of the rows, as functions of F.
+
+        All draws are made here, for all parts at once: much cheaper than one by one.
+        """
+        theta, weights = self.draw_angles(x, generator, n_batches)
+        eps = torch.empty_like(x).normal_(generator=generator)
+        draws = (each.reshape(n_batches, -1, each.shape[1]) for each in (x, eps, theta))
+        x, eps, theta = draws
+        if self.antithetic:
+            (y, v), weights = noised_pairs(x, eps, theta), 0.5 * weights
+            theta = theta.repeat(1, 2, 1)
+        else:
+            y, v = noised(x, eps, theta)
+        batches = zip(y, v, theta, (0.5 * weights).reshape(n_batches, -1), strict=True)
+        return [partial(_weighted_squares, *batch) for batch in batches]
+
     def __call__(self, score: AngularField, x: Tensor, *, generator: Generator = None) -> Tensor:
         """Values of shape (n,)."""
-        theta, weights = self.draw_angles(x, generator)
-        eps = torch.empty_like(x).normal_(generator=generator)
-        y, v = noised(x, eps, theta)
-        if self.antithetic:
-            pairs = zip((y, v), noised(x, -eps, theta), strict=True)
-            y, v = (torch.cat(pair) for pair in pairs)
-            theta = theta.repeat(2, 1)
-        values = 0.5 * (score(y, theta) - v).square().sum(1)
-        return weights[:, 0] * values.reshape(-1, len(x)).mean(0)
+        (losses,) = self.prepared(x, 1, generator)
+        return losses(score)
+
+
+def _weighted_squares(
+    y: Tensor, v: Tensor, theta: Tensor, weights: Tensor, field: AngularField
+) -> Tensor:
+    """``sum_k w_k |F(y_k) - v_k|^2`` over the noisy rows of every row, one below the other."""
+    squares = (field(y, theta) - v).square()
+    return weights * squares.reshape(-1, len(weights), y.shape[1]).sum((0, 2))

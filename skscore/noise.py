@@ -487,13 +487,14 @@ def solver_angles(
 
 # -- weightings: levels sigma and the rate d log sigma / du of their draws to lambda(sigma) --
 
-Weighting = Callable[[Tensor, Tensor], Tensor]
+Weighting = Callable[[Tensor, Callable[[], Tensor]], Tensor]
 
 WEIGHTINGS: dict[str, Weighting] = {
     "sigma2": lambda sigma, rate: sigma.square(),
-    "likelihood": lambda sigma, rate: 2 * sigma.square() * rate,
+    "likelihood": lambda sigma, rate: 2 * sigma.square() * rate(),
     "edm": lambda sigma, rate: sigma.square() * (1 + sigma.square()),
 }
-"""Weightings by name.  ``"sigma2"`` makes the squared error that of the predicted noise,
+"""Weightings by name, ``f(sigma, rate)``; the rate, which costs a derivative, is computed when
+it is called for.  ``"sigma2"`` makes the squared error that of the predicted noise,
 ``"edm"`` that of the field F, whose target has variance one at every level; ``"likelihood"``
 makes the expected loss the variational bound on the log-density, whatever the draws."""

@@ -699,3 +699,28 @@ BAD_OPTIONS = [
 def test_bad_options_are_refused_by_name_with_what_is_allowed(loss, words):
     with pytest.raises(ValueError, match=re.escape(words)):
         draw(loss, normal(5, 2))
+
+
+@each_pairing
+@each_schedule
+def test_draws_of_many_batches_at_once_are_stratified_in_each(antithetic, levels):
+    process, x = VariancePreserving(), normal(12, 2)
+    loss = DiffusionScoreMatching(process, 0.01, 50.0, levels, antithetic=antithetic)
+    cuts = SCHEDULES[levels](torch.arange(5).double() / 4, process, 0.01, 50.0)
+    seen = []
+
+    def field(y, theta):
+        seen.append((y, theta))
+        return curved_field(y, theta)
+
+    values = [losses(field) for losses in loss.prepared(x, 3, seeded())]
+    theta, weights = loss.draw_angles(x, seeded(), n_batches=3)
+    for k, (y, angles) in enumerate(seen):
+        rows = slice(4 * k, 4 * k + 4)
+        copies = 2 if antithetic else 1
+        assert torch.equal(angles, theta[rows].repeat(copies, 1))
+        ordered = theta[rows].flatten().sort()[0]
+        assert ((cuts[:-1] <= ordered + 1e-9) & (ordered <= cuts[1:] + 1e-9)).all()
+        v = (angles.cos() * y - x[rows].repeat(copies, 1)) / angles.sin()
+        squares = (curved_field(y, angles) - v).square().sum(1).reshape(copies, 4).mean(0)
+        close(values[k], 0.5 * weights[rows, 0] * squares)

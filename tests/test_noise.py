@@ -527,7 +527,9 @@ def test_solver_angles_fall_to_zero_through_the_levels_of_the_schedule(
 
 def test_weightings_are_their_formulas():
     sigma, rate = torch.tensor([0.5, 2.0]), torch.tensor([3.0, 7.0])
-    values = {name: weighting(sigma, rate).tolist() for name, weighting in WEIGHTINGS.items()}
+    values = {
+        name: weighting(sigma, lambda: rate).tolist() for name, weighting in WEIGHTINGS.items()
+    }
     assert values == {"sigma2": [0.25, 4.0], "likelihood": [1.5, 56.0], "edm": [0.3125, 20.0]}
 
 

@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from skscore._training import MAX_STEPS, MIN_STEPS, Plan, _batches, steps_per_round, train
+from skscore._training import (
+    MAX_STEPS,
+    MIN_STEPS,
+    Plan,
+    _batches,
+    _Trainer,
+    steps_per_round,
+    train,
+)
 from skscore.losses import Loss
 
 
@@ -237,3 +245,41 @@ def test_a_gain_on_one_held_out_row_wins_only_under_a_bounded_loss(bounded):
     rows = Rows([10.0] * 8 + [0.0] * 10 + [10.0])
     record = run(rows, Spiky(), training=torch.arange(8), validation=torch.arange(8, 19))
     assert (record.n_steps > 0) == bounded
+
+
+class Several(nn.Module):
+    """Numbers of two dtypes, one of them not trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.value = nn.Parameter(torch.zeros(1))
+        self.second = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+        self.fixed = nn.Parameter(torch.tensor([7.0]), requires_grad=False)
+
+    def forward(self, x):
+        return (self.value + self.second.float() + 0 * self.fixed).expand_as(x)
+
+
+def test_parameters_of_all_dtypes_move_and_those_not_trained_stay():
+    record = run(Rows([1.0, 2.0, 3.0, 6.0]), model=Several())
+    for state in (record.average, record.last):
+        assert state["fixed"].item() == 7.0
+        assert state["second"].dtype == torch.float64
+        assert (state["value"] + state["second"]).item() == pytest.approx(3.0, abs=0.2)
+        assert state["second"].item() != 0.0
+
+
+def test_a_state_holds_memory_of_its_own():
+    model = nn.Linear(1, 1)
+    record = run(Rows([1.0, 2.0]), model=model, n_rounds=1)
+    weight = record.last["weight"].clone()
+    with torch.no_grad():
+        model.weight.fill_(5.0)
+    assert torch.equal(record.last["weight"], weight)
+
+
+def test_the_norm_of_the_gradient_is_clipped():
+    trainer = _Trainer(Mean(), 0.1, None)
+    trainer.step(lambda model: 1e6 * model(torch.ones(4, 1))[:, 0], torch.ones(4))
+    (state,) = trainer.optimizer.state.values()
+    assert state["exp_avg"].item() == pytest.approx(0.1 * 10.0)  # (1 - beta1) times the bound

@@ -1,0 +1,101 @@
+"""
+What a training step costs beside the bare network
+==================================================
+
+A step of ``DiffusionScoreEstimator`` picks rows, draws levels and noise, goes forward and
+backward, clips, moves the weights and averages them.  The bare step is forward, mean square,
+backward and fused optimiser of the same network on the same number of rows (each row is noised
+twice, by e and by -e).  Both run by turns in one process on one thread, so that what slows the
+machine slows both; the median of the ratios is printed, a line of JSON for each network.
+
+    python examples/benchmarks/step_cost.py
+"""
+
+import argparse
+import json
+import statistics
+import time
+
+import numpy as np
+import torch
+
+from skscore._bridge import NetworkSpec, RowSource, generator
+from skscore._training import _batches, _run_round, _Trainer
+from skscore.losses import DiffusionScoreMatching
+from skscore.noise import VarianceExploding
+
+NETWORKS = {10: (192, 192), 2: (128, 128, 128)}
+"""Hidden layers by the number of columns: what "auto" takes there."""
+SIGMA_RANGE = (0.002, 80.0)
+
+
+def build(d, widths):
+    return NetworkSpec("mlp", d, widths, "silu", False, sigma_range=SIGMA_RANGE).build(0)
+
+
+def ours(d, widths, n_rows, batch_size):
+    """A function that takes a number of training steps."""
+    X = np.random.RandomState(0).standard_normal((n_rows, d)).astype(np.float32)
+    nothing = np.zeros((0, d))
+    rows = RowSource(X, None, lambda part: part, nothing, nothing, torch.device("cpu"))
+    trainer = _Trainer(build(d, widths), 0.003, None)
+    loss = DiffusionScoreMatching(VarianceExploding(), *SIGMA_RANGE)
+    source = generator(0)
+    batches = _batches(torch.arange(n_rows), batch_size, source)
+    return lambda n: _run_round(trainer, loss, rows, batches, n, source)
+
+
+def bare(d, widths, batch_size):
+    """A function that takes a number of bare steps on twice the batch."""
+    model, n = build(d, widths), 2 * batch_size
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.003, fused=True)
+    y, v = torch.randn(2, n, d, generator=generator(1))
+    theta = torch.rand(n, 1, generator=generator(2))
+
+    def run(n_steps):
+        for _ in range(n_steps):
+            optimizer.zero_grad()
+            (model(y, theta) - v).square().mean().backward()
+            optimizer.step()
+
+    return run
+
+
+def microseconds(run, n_steps):
+    start = time.process_time()
+    run(n_steps)
+    return 1e6 * (time.process_time() - start) / n_steps
+
+
+def measure(d, widths, *, n_rows=5000, batch_size=256, n_steps=100, n_repeats=15):
+    """Both by turns: medians in microseconds, and the median of the ratios."""
+    step, plain = ours(d, widths, n_rows, batch_size), bare(d, widths, batch_size)
+    for run in (step, plain):
+        run(min(n_steps, 20))
+    times = [(microseconds(step, n_steps), microseconds(plain, n_steps)) for _ in range(n_repeats)]
+    ratios = [a / b for a, b in times]
+    return {
+        "d": d,
+        "hidden_layer_sizes": widths,
+        "n_rows": n_rows,
+        "batch_size": batch_size,
+        "step_us": round(statistics.median(a for a, _ in times), 1),
+        "bare_us": round(statistics.median(b for _, b in times), 1),
+        "ratio": round(statistics.median(ratios), 3),
+        "ratio_quartiles": [round(q, 3) for q in statistics.quantiles(ratios, n=4)[::2]],
+    }
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument("--steps", type=int, default=100, help="steps between two turns")
+    parser.add_argument("--repeats", type=int, default=15)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    for d, widths in NETWORKS.items():
+        cell = measure(d, widths, n_steps=options.steps, n_repeats=options.repeats)
+        print(json.dumps(cell), flush=True)
+
+
+if __name__ == "__main__":
+    main()
