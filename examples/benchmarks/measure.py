@@ -25,7 +25,8 @@ from tables import Table
 from skscore import metrics
 
 MANY = 10_000  # rows that are drawn and evaluated for the times
-MOST_SECONDS = 20.0  # beyond this the time of fewer rows is scaled
+FEW = 1000  # rows whose time is scaled where many would take longer than the next number
+MOST_SECONDS = 20.0
 FINER_ROWS = 300
 FLAT = ("checkerboard",)  # of true score zero: there is no relative divergence
 
@@ -53,9 +54,9 @@ def measure(table_name: str, contestant: str, seed: int, folder: str | None, n_r
 
 
 def _of_log_density(fitted: Fitted, table: Table) -> dict:
-    values, seconds = _timed(fitted.log_density, table.test)
+    values = fitted.log_density(table.test)
     rows = np.resize(np.concatenate([table.test, table.train]), (MANY, table.test.shape[1]))
-    n, seconds = _many(len(table.test), seconds, lambda: fitted.log_density(rows))
+    n, seconds = _many(lambda n: fitted.log_density(rows[:n]))
     mean, error = _mean(values)
     record = {
         "log_density": mean,
@@ -73,8 +74,8 @@ def _of_log_density(fitted: Fitted, table: Table) -> dict:
 
 
 def _of_draws(fitted: Fitted, table: Table, seed: int) -> dict:
-    draws, seconds = _timed(fitted.sample, len(table.test), seed)
-    n, seconds = _many(len(draws), seconds, lambda: fitted.sample(MANY, seed))
+    draws = fitted.sample(len(table.test), seed)
+    n, seconds = _many(lambda n: fitted.sample(n, seed))
     finite = np.isfinite(draws).all(1)
     draws = draws[finite]
     test = metrics.classifier_two_sample_test(table.test, draws, random_state=seed)
@@ -87,10 +88,10 @@ def _of_draws(fitted: Fitted, table: Table, seed: int) -> dict:
     }
 
 
-def _many(n: int, seconds: float, call: Callable[[], object]) -> tuple[int, float]:
+def _many(call: Callable[[int], object]) -> tuple[int, float]:
     """Rows that were timed, and the seconds of many: scaled where they would take too long."""
-    scaled = seconds * MANY / n
-    return (n, scaled) if scaled > MOST_SECONDS else (MANY, _timed(call)[1])
+    scaled = _timed(call, FEW)[1] * MANY / FEW
+    return (FEW, scaled) if scaled > MOST_SECONDS else (MANY, _timed(call, MANY)[1])
 
 
 def _timed(call: Callable, *arguments: object) -> tuple[object, float]:
