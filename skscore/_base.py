@@ -94,6 +94,7 @@ class BaseScoreEstimator(BaseEstimator, ABC):
     }
 
     _least_batch = 128  # rows of the smallest "auto" batch
+    _decays = False  # whether the learning rate falls to zero over the rounds of a fit
 
     def __init__(
         self,
@@ -190,7 +191,9 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         if self.early_stopping:
             rows = split_rows(len(data.X), self.validation_fraction, data.rng)
         objective = self._objective(data, previous)
-        network, record = self._train(data, objective, rows, self.max_iter, previous)
+        network, record = self._train(
+            data, objective, rows, self.max_iter, previous, decays=self._decays
+        )
         starts = resample(data.X, data.weights, MAX_STARTS, data.rng)
         learnt = objective.learnt | self._learnt(data, network, rows[1])
         self._set_fitted(data, network, record, starts, data.total_weight, described | learnt)
@@ -250,6 +253,8 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         rows: tuple[np.ndarray, np.ndarray | None],
         n_rounds: int,
         previous: FittedNetwork | None,
+        *,
+        decays: bool = False,
     ) -> tuple[FittedNetwork, Record]:
         """One run of the workshop over the numbers of training and validation rows."""
         spec = NetworkSpec(
@@ -269,6 +274,7 @@ class BaseScoreEstimator(BaseEstimator, ABC):
             validation=rows[1],
             n_rounds=n_rounds,
             previous=previous,
+            decays=decays,
         )
 
     def _set_fitted(

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from skscore import _gaussian, likelihood
 from skscore._calculus import jacobian, quadratic_forms
 from skscore._canonical import field_of_score, flow
+from skscore._gaussian import MixtureField
 from skscore._training import Plan, Record, train
 from skscore.losses import Loss
 from skscore.networks import (
@@ -39,6 +40,7 @@ CHUNK = 1024
 
 _CACHE_BYTES = 2**28
 _LARGE_NETWORK = 2_000_000
+_LEAST_VARIANCE = 1e-8  # of a mixture's component along any direction
 _BUILDING = threading.Lock()
 
 
@@ -113,7 +115,8 @@ def apply_in_chunks(
 class NetworkSpec:
     """All that is needed to build a network, in plain values.
 
-    It is a score network at level `sigma`, or with `sigma_range` one over all levels.
+    It is a score network at level `sigma`, or with `sigma_range` one over all levels, which may
+    rest on a mixture of `n_components`.  `dropout` is for networks that have it.
     """
 
     network: str | Callable[..., nn.Module]
@@ -123,6 +126,8 @@ class NetworkSpec:
     conservative: bool
     sigma: float = 0.0
     sigma_range: tuple[float, float] | None = None
+    n_components: int = 0
+    dropout: float | None = None
 
     def build(self, seed: int = 0) -> nn.Module:
         """An untrained network; the global generator is as it was afterwards."""
@@ -143,9 +148,13 @@ class NetworkSpec:
         if self.sigma_range is None:
             wrapper = EnergyNetwork if self.conservative else ScoreNetwork
             return wrapper(factory(*shape), self.sigma)
-        wrapper = ConservativeDiffusionNetwork if self.conservative else DiffusionNetwork
-        body = factory(*shape, context_features=LevelFeatures.n_features)
-        return wrapper(body, self.sigma_range[0])
+        options = {} if self.dropout is None else {"dropout": self.dropout}
+        body = factory(*shape, context_features=LevelFeatures.n_features, **options)
+        if self.conservative:
+            return ConservativeDiffusionNetwork(body, self.sigma_range[0])
+        k = self.n_components
+        mixture = MixtureField(k, self.n_features) if k else None
+        return DiffusionNetwork(body, self.sigma_range[0], mixture)
 
 
 def _to_arrays(tree: Any) -> Any:
@@ -401,6 +410,27 @@ class RowSource:
         return x, weights
 
 
+@dataclass(frozen=True)
+class Mixture:
+    """A mixture of Gaussians of standardised rows: (k,), (k, d) and (k, d, d)."""
+
+    weights: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+
+    def buffers(self) -> dict[str, Tensor]:
+        """Those of a :class:`skscore._gaussian.MixtureField`."""
+        values, vectors = np.linalg.eigh(self.covariances)
+        arrays = {
+            "log_weights": np.log(self.weights),
+            "means": np.einsum("kij,ki->kj", vectors, self.means),
+            "variances": np.maximum(values, _LEAST_VARIANCE),
+            "vectors": vectors,
+        }
+        cpu = torch.device("cpu")
+        return {name: tensor(value, cpu, torch.float32) for name, value in arrays.items()}
+
+
 def train_network(
     spec: NetworkSpec,
     loss: Loss,
@@ -411,12 +441,19 @@ def train_network(
     *,
     seeds: tuple[int, int],
     resume: FittedNetwork | None = None,
+    mixture: Mixture | None = None,
     on_round: Callable[[dict[str, Any]], None] | None = None,
 ) -> tuple[FittedNetwork, Record]:
-    """Build, or take up, a network and train it; `seeds` are of its weights and of the draws."""
+    """Build, or take up, a network and train it; `seeds` are of its weights and of the draws.
+
+    A new network over all levels may rest on a `mixture`.
+    """
     device = rows.device
     with _workshop(None):
-        network = spec.build(seeds[0]).to(device)
+        network = spec.build(seeds[0])
+        if mixture is not None:
+            network.mixture.load_state_dict(mixture.buffers())
+        network.to(device)
     with _workshop(_n_threads(network)):
         record = train(
             network,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
@@ -11,10 +13,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skscore._base import BaseScoreEstimator
-from skscore._bridge import FittedNetwork, apply_in_chunks, array
+from skscore._bridge import FittedNetwork, NetworkSpec, apply_in_chunks, array
 from skscore._chains import check_finite_draws, check_n_samples
 from skscore._documentation import shared_documentation
-from skscore._fitting import FitData, Objective, level_criterion, warn_of_scales
+from skscore._fitting import (
+    FitData,
+    Objective,
+    level_criterion,
+    network_make,
+    train,
+    warn_of_scales,
+)
+from skscore._mixtures import train_on_mixture
+from skscore._training import Record
 from skscore._validation import (
     Interval,
     StrOptions,
@@ -123,6 +134,8 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
     """
 
     _parameter_constraints = BaseScoreEstimator._parameter_constraints | {
+        "network": [StrOptions({"auto"}), *BaseScoreEstimator._parameter_constraints["network"]],
+        "n_components": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "hidden_layer_sizes": [
             StrOptions({"auto"}),
             *BaseScoreEstimator._parameter_constraints["hidden_layer_sizes"],
@@ -150,7 +163,8 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         divergence: str = "exact",
         n_probes: int = 16,
         density_tol: float = 5e-4,
-        network: str | Callable[..., Any] = "mlp",
+        n_components: int | str = "auto",
+        network: str | Callable[..., Any] = "auto",
         hidden_layer_sizes: Any = "auto",
         activation: str = "silu",
         conservative: bool = False,
@@ -158,10 +172,10 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         dequantize: bool = False,
         learning_rate_init: float = 0.003,
         batch_size: int | str = "auto",
-        max_iter: int = 500,
+        max_iter: int = 40,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 30,
+        n_iter_no_change: int = 12,
         tol: float = 1e-4,
         warm_start: bool = False,
         store_starts: bool = True,
@@ -197,9 +211,11 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         self.grid = grid
         self.divergence = divergence
         self.n_probes = n_probes
+        self.n_components = n_components
         self.density_tol = density_tol
 
     _least_batch = 256
+    _decays = True
 
     # -- fitting ---------------------------------------------------------------------------
 
@@ -223,6 +239,51 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         )
         loss.check()
         return Objective(loss, {"sigma_range": (float(self.sigma_min), float(self.sigma_max))})
+
+    def _spec(
+        self, data: FitData, objective: Objective, n_rows: int, previous: FittedNetwork | None
+    ) -> NetworkSpec:
+        """The network for so many rows; where this is "auto", it stays what it was."""
+        make = network_make(self, n_rows, data.X.shape[1])
+        if previous is not None:
+            before = asdict(previous.spec)
+            fixed = {"network": self.network, "hidden_layer_sizes": self.hidden_layer_sizes}
+            chosen = [name for name, value in fixed.items() if isinstance(value, str) and value == "auto"]
+            make |= {name: before[name] for name in (*chosen, "n_components", "dropout")}
+        return NetworkSpec(
+            n_features=data.X.shape[1],
+            activation=self.activation,
+            conservative=self.conservative,
+            **make,
+            **objective.levels,
+        )
+
+    def _train(
+        self,
+        data: FitData,
+        objective: Objective,
+        rows: tuple[np.ndarray, np.ndarray | None],
+        n_rounds: int,
+        previous: FittedNetwork | None,
+        *,
+        decays: bool = False,
+    ) -> tuple[FittedNetwork, Record]:
+        """One run of the workshop, for a network that may rest on a mixture."""
+        run = partial(
+            train,
+            self,
+            data,
+            loss=objective.loss,
+            training=rows[0],
+            validation=rows[1],
+            decays=decays,
+        )
+        spec = self._spec(data, objective, len(rows[0]), previous)
+        if previous is not None or self.conservative or self.n_components == 0:
+            return run(spec=spec, n_rounds=n_rounds, previous=previous)
+        return train_on_mixture(
+            run, spec, data, rows, self.n_components, n_rounds, self.device
+        )
 
     def _learnt(
         self, data: FitData, network: FittedNetwork, held: np.ndarray | None

@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator, clone
 from skscore._bridge import (
     Evaluator,
     FittedNetwork,
+    Mixture,
     NetworkSpec,
     RowSource,
     apply_in_chunks,
@@ -42,8 +43,10 @@ from skscore.networks import SMOOTH_ACTIVATIONS
 _MIN_CHUNK = 10
 _SPREAD = 0.03  # deviations by which rows are spread under a loss that rewards spikes on them
 _MAX_HELD = 50_000
+_FEW_ROWS, _MEMBER = 4000, (96, 96)  # short tables want an ensemble
 # Three layers learn more; two have a trace whose cost does not grow with the columns.
 _FEW_COLUMNS, _MANY_COLUMNS = (5, (128, 128, 128)), (192, 192)
+_DROPOUT, _DROPOUT_ROWS = 0.2, 100.0  # the largest rate; rows of one more network unit dropped
 
 
 @dataclass(frozen=True)
@@ -99,12 +102,28 @@ def check_constructor(estimator: BaseEstimator) -> None:
         )
 
 
-def hidden_widths(estimator: BaseEstimator, n_features: int = 1) -> tuple[int, ...]:
-    """Widths of the network; those of "auto" depend on the number of columns."""
+def hidden_widths(
+    estimator: BaseEstimator, n_features: int = 1, network: Any = "mlp"
+) -> tuple[int, ...]:
+    """Widths of the network; those of "auto" depend on its kind and the number of columns."""
     sizes = estimator.hidden_layer_sizes
-    if isinstance(sizes, str):
-        return _FEW_COLUMNS[1] if n_features <= _FEW_COLUMNS[0] else _MANY_COLUMNS
-    return tuple(np.atleast_1d(sizes).tolist())
+    if not isinstance(sizes, str):
+        return tuple(np.atleast_1d(sizes).tolist())
+    if network == "ensemble":
+        return _MEMBER
+    return _FEW_COLUMNS[1] if n_features <= _FEW_COLUMNS[0] else _MANY_COLUMNS
+
+
+def network_make(estimator: BaseEstimator, n_rows: int, n_features: int) -> dict[str, Any]:
+    """Kind, widths and dropout of a network for so many rows to train on."""
+    network = estimator.network
+    if isinstance(network, str) and network == "auto":
+        network = "ensemble" if n_rows < _FEW_ROWS else "mlp"
+    make = {"network": network}
+    make["hidden_layer_sizes"] = hidden_widths(estimator, n_features, network)
+    if isinstance(network, str) and network == "ensemble":
+        make["dropout"] = min(_DROPOUT, _DROPOUT_ROWS / n_rows)
+    return make
 
 
 def first_data(
@@ -218,9 +237,16 @@ def train(
     validation: np.ndarray | None,
     n_rounds: int,
     previous: FittedNetwork | None,
+    mixture: Mixture | None = None,
+    decays: bool = False,
+    later_rounds: int = 0,
     report: bool = True,
 ) -> tuple[FittedNetwork, Record]:
-    """One run of the workshop; `report` warns of how it ended, unless well."""
+    """One run of the workshop; `report` warns of how it ended, unless well.
+
+    `decays` and `later_rounds` are those of a :class:`~skscore._training.Plan`, and a new network
+    may rest on a `mixture`.
+    """
     if previous is not None and previous.spec != spec:
         before, now = asdict(previous.spec), asdict(spec)
         changes = [f"{k} was {before[k]!r}, is {now[k]!r}" for k in now if now[k] != before[k]]
@@ -238,6 +264,8 @@ def train(
         patience=estimator.n_iter_no_change,
         tol=estimator.tol,
         validation_seed=seeds[2],
+        decays=decays,
+        later_rounds=later_rounds,
     )
     weights = None if data.weights is None else data.weights / data.weights[training].mean()
     z = data.standardizer
@@ -252,11 +280,12 @@ def train(
         plan,
         seeds=(seeds[0], seeds[1]),
         resume=previous,
+        mixture=mixture,
         on_round=_print_round(type(estimator).__name__) if estimator.verbose else None,
     )
     _refuse_lost(estimator, record)
     if report:
-        _report(estimator, record, validated=validation is not None)
+        _report(estimator, record, open_end=validation is not None and not decays)
     return network, record
 
 
@@ -291,7 +320,7 @@ def _refuse_lost(estimator: BaseEstimator, record: Record) -> None:
         )
 
 
-def _report(estimator: BaseEstimator, record: Record, *, validated: bool) -> None:
+def _report(estimator: BaseEstimator, record: Record, *, open_end: bool) -> None:
     """Say how training ended, unless well."""
     name, rate = type(estimator).__name__, estimator.learning_rate_init
     if record.status == "diverged":
@@ -299,7 +328,7 @@ def _report(estimator: BaseEstimator, record: Record, *, validated: bool) -> Non
             f"Training of {name} diverged in round {len(record.loss_curve) + 1}; the last good "
             f"state was kept. Lower learning_rate_init (it is {rate})."
         )
-    elif record.status == "max_iter" and validated:
+    elif record.status == "max_iter" and open_end:
         message = (
             f"Training of {name} stopped at max_iter={estimator.max_iter} rounds, before "
             f"n_iter_no_change={estimator.n_iter_no_change} rounds went by without a better "

@@ -15,6 +15,9 @@ One component gives the plain Gaussian.
 Two classes with the same four methods: :class:`GaussianMixture` has a full
 covariance per component, :class:`IsotropicMixture` one variance for all of
 them, which is what a kernel density has and is far cheaper.
+
+:class:`MixtureField` is the probability flow of a mixture in the coordinate of all levels
+(:mod:`skscore._canonical`), as a module whose buffers travel with a network.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def _combine(log_joint: Tensor) -> tuple[Tensor, Tensor]:
@@ -122,3 +125,58 @@ class IsotropicMixture:
             spread += (along - mean).square_().mul_(r).sum(1)
         trace = metric.diagonal(dim1=-2, dim2=-1).sum(-1)
         return spread / self.variance**2 - trace / self.variance
+
+
+class MixtureField(nn.Module):
+    r"""``F(y, theta)`` of a Gaussian mixture, and its divergence, in closed form.
+
+    At theta component k is ``N(c m_k, V_k)`` with ``V_k = c^2 S_k + s^2 I``, ``c, s = cos, sin``.
+    In the eigenvectors of S_k, with eigenvalues l and ``v = c^2 l + s^2``, its own flow is
+
+        F_k = s G_k,    G_k = -(c (l - 1) y + m_k) / v,
+
+    without a quotient of small numbers at either end, and with responsibilities r_k
+
+        F = sum_k r_k F_k,    div F = sum_k r_k div F_k - c s sum_k r_k |G_k - sum_j r_j G_j|^2.
+
+    Parameters
+    ----------
+    n_components, n_features : int in [1, inf)
+        The buffers begin as standard normal laws, for which F is zero.
+    """
+
+    def __init__(self, n_components: int, n_features: int) -> None:
+        super().__init__()
+        k, d = n_components, n_features
+        self.register_buffer("log_weights", torch.full((k,), -math.log(k)))
+        self.register_buffer("means", torch.zeros(k, d))  # in the eigenvectors
+        self.register_buffer("variances", torch.ones(k, d))
+        self.register_buffer("vectors", torch.eye(d).repeat(k, 1, 1))
+
+    def _parts(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Variances (n, k, d), responsibilities (n, k, 1), G_k in the eigenvectors (n, k, d)."""
+        k, d = self.means.shape
+        c, s = theta.cos()[:, :, None], theta.sin()[:, :, None]
+        rotated = (y @ self.vectors.transpose(0, 1).reshape(d, k * d)).view(-1, k, d)
+        v = c.square() * self.variances + s.square()
+        deviance = ((rotated - c * self.means).square() / v + v.log()).sum(2)
+        r = (self.log_weights - 0.5 * deviance).softmax(1)
+        return v, r[:, :, None], -(c * (self.variances - 1) * rotated + self.means) / v
+
+    def forward(self, y: Tensor, theta: Tensor) -> Tensor:
+        """F, rows (n, d) and angles (n, 1) or (1, 1) to (n, d)."""
+        k, d = self.means.shape
+        _, r, G = self._parts(y, theta)
+        back = self.vectors.mT.reshape(k * d, d)
+        return theta.sin() * ((r * G).reshape(-1, k * d) @ back)
+
+    def divergence(self, y: Tensor, theta: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """F and ``sum_k v_k' (dF/dy) v_k`` for directions (m, d)."""
+        c, s = theta.cos(), theta.sin()
+        v, r, G = self._parts(y, theta)
+        G = torch.einsum("nkj,kij->nki", G, self.vectors)
+        mean = (r * G).sum(1)
+        spread = (r * ((G - mean[:, None]) @ directions.mT).square()).sum((1, 2))
+        lengths = (directions @ self.vectors).square().sum(1)  # of v along the eigenvectors
+        own = (r * (lengths * (self.variances - 1) / v)).sum((1, 2))
+        return s * mean, -(c * s)[:, 0] * (own + spread)

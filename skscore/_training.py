@@ -26,12 +26,14 @@ import torch
 from torch import Tensor, nn
 
 from skscore.losses import Loss
+from skscore.networks import Dropout
 
 MIN_STEPS, MAX_STEPS = 50, 1000
 """Least and most optimiser steps in a round."""
 
 _AVERAGED_PART = 9.0  # weights are averaged with weight ~ t^8: the last tenth of t steps
 _MAX_NORM = 10.0
+_WARM_STEPS = 100  # over which a learning rate rises that later falls
 _VALIDATION_DRAWS = 2000
 _VALIDATION_CHUNK = 2048
 _UNBOUNDED_MARGIN = 1.0  # standard errors by which a state must win under an unbounded loss
@@ -52,7 +54,11 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how fast to train; `patience` None trains all rounds."""
+    """How long and how fast to train; `patience` None trains all rounds.
+
+    With `decays` the learning rate rises over the first steps and then falls in a straight line
+    to zero, at the end of these rounds and of those that are to follow in `later_rounds`.
+    """
 
     n_rounds: int
     batch_size: int
@@ -60,6 +66,8 @@ class Plan:
     patience: int | None
     tol: float
     validation_seed: int
+    decays: bool = False
+    later_rounds: int = 0
 
 
 @dataclass
@@ -76,6 +84,14 @@ class Record:
     best_round: int = 0
     n_skipped: int = 0
     status: str = "max_iter"
+
+    def followed_by(self, later: Record) -> Record:
+        """Both as one; `later` went on from this state."""
+        later.best_round += len(self.loss_curve) if later.best_round else self.best_round
+        later.loss_curve[:0] = self.loss_curve
+        later.validation_scores[:0] = self.validation_scores
+        later.n_skipped += self.n_skipped
+        return later
 
 
 def steps_per_round(n_rows: int, batch_size: int) -> int:
@@ -132,6 +148,7 @@ class _Trainer:
     ) -> None:
         self.model = model
         self.device = next(model.parameters()).device
+        self.learning_rate, self.last_step = learning_rate, None
         self.average = copy.deepcopy(model)
         self._weights, self._means = _flattened(model), _flattened(self.average)
         self.average.requires_grad_(False)
@@ -147,6 +164,7 @@ class _Trainer:
 
     def step(self, losses: BatchLoss, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Move once; the loss and whether the step was skipped, both on the device."""
+        self.optimizer.param_groups[0]["lr"] = self._learning_rate()
         for vector in self._weights:
             vector.grad.zero_()
         value = torch.dot(weight, losses(self.model)) / len(weight)
@@ -161,6 +179,13 @@ class _Trainer:
         self.optimizer.step()
         self._update_average()
         return value.detach(), skipped
+
+    def _learning_rate(self) -> float:
+        """That of the next step; it falls to zero where `last_step` is set."""
+        if self.last_step is None:
+            return self.learning_rate
+        rise, fall = (self.n_steps + 1) / _WARM_STEPS, 1 - self.n_steps / self.last_step
+        return self.learning_rate * min(1.0, rise) * fall
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -286,6 +311,11 @@ def train(
     trainer = _Trainer(model, plan.learning_rate, resume)
     batches = _batches(training, plan.batch_size, generator)
     n_steps = steps_per_round(len(training), plan.batch_size)
+    if plan.decays:
+        trainer.last_step = trainer.n_steps + (plan.n_rounds + plan.later_rounds) * n_steps
+    for part in model.modules():
+        if isinstance(part, Dropout):
+            part.source = generator
     record = Record({}, {}, {}, 0)
 
     def judge() -> _Verdict | None:
