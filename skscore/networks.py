@@ -40,8 +40,9 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from skscore._calculus import divergence, gradient, value_and_slope
+from skscore._calculus import divergence, gradient
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
@@ -55,6 +56,46 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 SMOOTH_ACTIVATIONS = tuple(name for name in ACTIVATIONS if name not in ("elu", "relu"))
 """Those with a continuous second derivative, which a gradient field needs."""
+
+
+def _silu(x: Tensor) -> tuple[Tensor, Tensor]:
+    share = x.sigmoid()
+    values = x * share
+    return values, torch.lerp(share, torch.ones_like(share[:1]), values)
+
+
+def _gelu(x: Tensor) -> tuple[Tensor, Tensor]:
+    share = 0.5 * torch.special.erfc(-x / math.sqrt(2))
+    bell = (-0.5 * x.square()).exp() / math.sqrt(2 * math.pi)
+    return x * share, torch.addcmul(share, x, bell)
+
+
+def _softplus(x: Tensor) -> tuple[Tensor, Tensor]:
+    return functional.softplus(x), x.sigmoid()
+
+
+def _tanh(x: Tensor) -> tuple[Tensor, Tensor]:
+    values = x.tanh()
+    return values, 1 - values.square()
+
+
+def _elu(x: Tensor) -> tuple[Tensor, Tensor]:
+    return functional.elu(x), x.clamp_max(0).exp()
+
+
+def _relu(x: Tensor) -> tuple[Tensor, Tensor]:
+    return x.relu(), (x > 0).to(x)
+
+
+VALUES_AND_SLOPES: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
+    "silu": _silu,
+    "gelu": _gelu,
+    "softplus": _softplus,
+    "tanh": _tanh,
+    "elu": _elu,
+    "relu": _relu,
+}
+"""Activations and their derivatives, elementwise, by name."""
 
 _BASE_FREQUENCY = (
     0.25  # the slowest feature turns once over 25 e-folds of sigma, the fastest over 3
@@ -76,15 +117,23 @@ class _Modulated(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """``gain(context) * affine(x) + shift(context)``."""
-        return self.with_gain(x, context)[0]
+        return self.with_weight(x, context)[0]
 
-    def with_gain(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """The outputs, and the gains by which the map's weights were multiplied."""
-        x = self.affine(x)
+    def with_weight(
+        self, x: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The outputs; the map's weight, and the gains on it, where rows differ in them.
+
+        A context of one row for all is an affine map of other weights.
+        """
+        weight, bias = self.affine.weight, self.affine.bias
         if self.gain is None:
-            return x, None
-        gain = self.gain(context)
-        return torch.addcmul(self.shift(context), gain, x), gain
+            return self.affine(x), weight, None
+        gain, shift = self.gain(context), self.shift(context)
+        if len(context) > 1:
+            return torch.addcmul(shift, gain, self.affine(x)), weight, gain
+        weight = gain.mT * weight
+        return functional.linear(x, weight, (gain * bias + shift)[0]), weight, None
 
 
 class MLP(nn.Module):
@@ -120,6 +169,7 @@ class MLP(nn.Module):
         widths = [in_features, *hidden_layer_sizes]
         self.hidden = nn.ModuleList(_Modulated(*w, context_features) for w in pairwise(widths))
         self.activation = ACTIVATIONS[activation]()
+        self._value_and_slope = VALUES_AND_SLOPES[activation]
         self.exit = _zero(nn.Linear(widths[-1], out_features))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -138,14 +188,15 @@ class MLP(nn.Module):
         """
         if len(self.hidden) != 2:
             return divergence(lambda x: self(x, context), x, directions)
-        slopes = []
+        weights, slopes = [], []
         for layer in self.hidden:
-            x, gain = layer.with_gain(x, context)
-            x, slope = value_and_slope(self.activation, x)
+            x, weight, gain = layer.with_weight(x, context)
+            x, slope = self._value_and_slope(x)
+            weights.append(weight)
             slopes.append(slope if gain is None else gain * slope)
-        first, second = (layer.affine.weight for layer in self.hidden)
+        first, second = weights
         ends = (self.exit.weight.mT @ directions.mT) @ (directions @ first.mT)
-        return self.exit(x), ((slopes[0] @ (second * ends).mT) * slopes[1]).sum(1)
+        return self.exit(x), torch.linalg.vecdot(slopes[0] @ (second * ends).mT, slopes[1])
 
 
 class _Block(nn.Module):
