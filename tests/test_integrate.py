@@ -151,7 +151,7 @@ def test_an_unknown_method_is_refused_with_the_legal_names():
 
 
 def evenly(n_steps, start, end):
-    """Error and its estimate for a rotation by ``t + t^2 / 2``, with the slopes before the start."""
+    """Error, and its estimate, of a rotation by ``t + t^2 / 2``, its slopes before given."""
     h = (end - start) / n_steps
 
     def f(t, y):
