@@ -39,6 +39,7 @@ CHUNK = 1024
 """Rows evaluated at a time."""
 
 _CACHE_BYTES = 2**28
+_ROWS_IN_CACHE = 512
 _LARGE_NETWORK = 2_000_000
 _LEAST_VARIANCE = 1e-8  # of a mixture's component along any direction
 _BUILDING = threading.Lock()
@@ -292,9 +293,16 @@ class FlowEvaluator(_Opened):
             return F, forms.mT
 
         field, m = (exact, 1) if probes is None else (estimated, len(probes))
-        return self._apply(
-            lambda x: likelihood.log_density(field, x, self._sigma_min, tol, m), rows
-        )
+        # What a processor's cache holds; a GPU is better off with all rows at once.
+        at_once = _ROWS_IN_CACHE if self._device.type == "cpu" else max(1, len(rows))
+
+        def log_density(x: Tensor) -> Tensor:
+            parts = x.split(at_once)
+            return torch.cat(
+                [likelihood.log_density(field, part, self._sigma_min, tol, m) for part in parts]
+            )
+
+        return self._apply(log_density, rows)
 
     def lower_bound(self, rows: np.ndarray, n_draws: int, seed: int) -> np.ndarray:
         """Lower bounds of the log-density, (n,)."""

@@ -40,8 +40,9 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from skscore._calculus import divergence, gradient, value_and_slope
+from skscore._calculus import divergence, gradient
 from skscore._gaussian import MixtureField
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -56,6 +57,46 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 SMOOTH_ACTIVATIONS = tuple(name for name in ACTIVATIONS if name not in ("elu", "relu"))
 """Those with a continuous second derivative, which a gradient field needs."""
+
+
+def _silu(x: Tensor) -> tuple[Tensor, Tensor]:
+    share = x.sigmoid()
+    values = x * share
+    return values, torch.lerp(share, torch.ones_like(share[:1]), values)
+
+
+def _gelu(x: Tensor) -> tuple[Tensor, Tensor]:
+    share = 0.5 * torch.special.erfc(-x / math.sqrt(2))
+    bell = (-0.5 * x.square()).exp() / math.sqrt(2 * math.pi)
+    return x * share, torch.addcmul(share, x, bell)
+
+
+def _softplus(x: Tensor) -> tuple[Tensor, Tensor]:
+    return functional.softplus(x), x.sigmoid()
+
+
+def _tanh(x: Tensor) -> tuple[Tensor, Tensor]:
+    values = x.tanh()
+    return values, 1 - values.square()
+
+
+def _elu(x: Tensor) -> tuple[Tensor, Tensor]:
+    return functional.elu(x), x.clamp_max(0).exp()
+
+
+def _relu(x: Tensor) -> tuple[Tensor, Tensor]:
+    return x.relu(), (x > 0).to(x)
+
+
+VALUES_AND_SLOPES: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
+    "silu": _silu,
+    "gelu": _gelu,
+    "softplus": _softplus,
+    "tanh": _tanh,
+    "elu": _elu,
+    "relu": _relu,
+}
+"""Activations and their derivatives, elementwise, by name."""
 
 _BASE_FREQUENCY = (
     0.25  # the slowest feature turns once over 25 e-folds of sigma, the fastest over 3
@@ -77,15 +118,23 @@ class _Modulated(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """``gain(context) * affine(x) + shift(context)``."""
-        return self.with_gain(x, context)[0]
+        return self.with_weight(x, context)[0]
 
-    def with_gain(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """The outputs, and the gains by which the map's weights were multiplied."""
-        x = self.affine(x)
+    def with_weight(
+        self, x: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The outputs; the map's weight, and the gains on it, where rows differ in them.
+
+        A context of one row for all is an affine map of other weights.
+        """
+        weight, bias = self.affine.weight, self.affine.bias
         if self.gain is None:
-            return x, None
-        gain = self.gain(context)
-        return torch.addcmul(self.shift(context), gain, x), gain
+            return self.affine(x), weight, None
+        gain, shift = self.gain(context), self.shift(context)
+        if len(context) > 1:
+            return torch.addcmul(shift, gain, self.affine(x)), weight, gain
+        weight = gain.mT * weight
+        return functional.linear(x, weight, (gain * bias + shift)[0]), weight, None
 
 
 class MLP(nn.Module):
@@ -121,6 +170,7 @@ class MLP(nn.Module):
         widths = [in_features, *hidden_layer_sizes]
         self.hidden = nn.ModuleList(_Modulated(*w, context_features) for w in pairwise(widths))
         self.activation = ACTIVATIONS[activation]()
+        self._value_and_slope = VALUES_AND_SLOPES[activation]
         self.exit = _zero(nn.Linear(widths[-1], out_features))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -139,14 +189,15 @@ class MLP(nn.Module):
         """
         if len(self.hidden) != 2:
             return divergence(lambda x: self(x, context), x, directions)
-        slopes = []
+        weights, slopes = [], []
         for layer in self.hidden:
-            x, gain = layer.with_gain(x, context)
-            x, slope = value_and_slope(self.activation, x)
+            x, weight, gain = layer.with_weight(x, context)
+            x, slope = self._value_and_slope(x)
+            weights.append(weight)
             slopes.append(slope if gain is None else gain * slope)
-        first, second = (layer.affine.weight for layer in self.hidden)
+        first, second = weights
         ends = (self.exit.weight.mT @ directions.mT) @ (directions @ first.mT)
-        return self.exit(x), ((slopes[0] @ (second * ends).mT) * slopes[1]).sum(1)
+        return self.exit(x), torch.linalg.vecdot(slopes[0] @ (second * ends).mT, slopes[1])
 
 
 class _Block(nn.Module):
@@ -250,13 +301,22 @@ class _Stack(nn.Module):
             nn.init.zeros_(self.gain_bias)
             nn.init.ones_(self.gain_bias[..., :out_features])
 
-    def forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """The outputs, and the gains by which the maps' weights were multiplied."""
-        x = torch.baddbmm(self.bias, x, self.weight)
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """``gain(context) * affine(x) + shift(context)``, member by member."""
+        return self.with_weight(x, context)[0]
+
+    def with_weight(
+        self, x: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The outputs; the maps' weights, and the gains on them, where rows differ in them."""
         if self.gain is None:
-            return x, None
+            return torch.baddbmm(self.bias, x, self.weight), self.weight, None
         gain, shift = torch.baddbmm(self.gain_bias, context, self.gain).chunk(2, dim=2)
-        return torch.addcmul(shift, gain, x), gain
+        if context.shape[1] > 1:
+            x = torch.baddbmm(self.bias, x, self.weight)
+            return torch.addcmul(shift, gain, x), self.weight, gain
+        weight = gain * self.weight
+        return torch.baddbmm(gain * self.bias + shift, x, weight), weight, None
 
 
 def _stacked_linear(m: int, in_features: int, out_features: int) -> tuple[nn.Parameter, ...]:
@@ -305,6 +365,7 @@ class Ensemble(nn.Module):
             _Stack(n_members, *w, context_features) for w in pairwise(widths)
         )
         self.activation = ACTIVATIONS[activation]()
+        self._value_and_slope = VALUES_AND_SLOPES[activation]
         self.dropout = Dropout(dropout)
         self.exit = _Stack(n_members, widths[-1], out_features, 0)
         nn.init.zeros_(self.exit.weight)
@@ -315,11 +376,11 @@ class Ensemble(nn.Module):
         """(n, in_features) to (n, out_features)."""
         n = len(x)
         if context is not None:
-            context = self._handed_out(context.expand(n, -1))
+            context = self._handed_out(context.expand(n, -1) if self.training else context)
         x = self._handed_out(x)
         for layer in self.hidden:
-            x = self.dropout(self.activation(layer(x, context)[0]))
-        x = self.exit(x, None)[0]
+            x = self.dropout(self.activation(layer(x, context)))
+        x = self.exit(x)
         return x.transpose(0, 1).flatten(0, 1)[:n] if self.training else x.mean(0)
 
     def _handed_out(self, rows: Tensor) -> Tensor:
@@ -340,15 +401,16 @@ class Ensemble(nn.Module):
         x = self._handed_out(x)
         if context is not None:
             context = self._handed_out(context)
-        slopes = []
+        weights, slopes = [], []
         for layer in self.hidden:
-            x, gain = layer(x, context)
-            x, slope = value_and_slope(self.activation, x)
+            x, weight, gain = layer.with_weight(x, context)
+            x, slope = self._value_and_slope(x)
+            weights.append(weight)
             slopes.append(slope if gain is None else gain * slope)
-        first, second = (layer.weight for layer in self.hidden)
+        first, second = weights
         ends = (self.exit.weight @ directions.mT) @ (directions @ first)
-        forms = ((slopes[0] @ (second * ends.mT)) * slopes[1]).sum(2)
-        return self.exit(x, None)[0].mean(0), forms.mean(0)
+        forms = torch.linalg.vecdot(slopes[0] @ (second * ends.mT), slopes[1])
+        return self.exit(x).mean(0), forms.mean(0)
 
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from skscore import _integrate
-from skscore._integrate import METHODS, integrate, integrate_adaptively
+from skscore._integrate import METHODS, distance, integrate, integrate_adaptively, integrate_evenly
 
 each_method = pytest.mark.parametrize("method", METHODS)
 
@@ -145,6 +145,70 @@ def test_solution_is_differentiable_in_its_start(method):
 def test_an_unknown_method_is_refused_with_the_legal_names():
     with pytest.raises(ValueError, match="method must be one of: euler, heun, rk4. Got 'foo'"):
         integrate(lambda t, y: y, 1.0, [0.0, 1.0], "foo")
+
+
+# Even steps of one evaluation
+
+
+def evenly(n_steps, start, end):
+    """Error, and its estimate, of a rotation by ``t + t^2 / 2``, its slopes before given."""
+    h = (end - start) / n_steps
+
+    def f(t, y):
+        return (1 + t) * torch.stack([-y[:, 1], y[:, 0]], 1)
+
+    def solution(t):
+        angle = t + t**2 / 2
+        return torch.tensor([[math.cos(angle), math.sin(angle)]], dtype=torch.float64)
+
+    history = [f(start - j * h, solution(start - j * h)) for j in range(4)]
+    y, estimate = integrate_evenly(f, solution(start), history, start, h, n_steps)
+    return (y - solution(end)).norm().item(), estimate.item()
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.2, 1.4), (1.4, 0.2)], ids=["up", "down"])
+def test_even_steps_have_order_four_and_so_has_their_estimate(start, end):
+    steps = [64, 128, 256]
+    errors, estimates = np.transpose([evenly(n, start, end) for n in steps])
+    assert -np.polyfit(np.log(steps), np.log(errors), 1)[0] == pytest.approx(4, abs=0.3)
+    assert -np.polyfit(np.log(steps), np.log(estimates), 1)[0] == pytest.approx(4, abs=0.3)
+    assert (errors < 2 * estimates).all()
+
+
+def test_even_steps_are_exact_for_polynomials_of_degree_four_and_their_estimate_not_for_five():
+    def solve_degree(k):
+        h, start = 0.25, 1.0
+        history = [torch.full((1, 1), k * (start - j * h) ** (k - 1)).double() for j in range(4)]
+        y, estimate = integrate_evenly(
+            lambda t, y: torch.full_like(y, k * t ** (k - 1)),
+            torch.ones(1, 1).double(),
+            history,
+            start,
+            h,
+            1,
+        )
+        return abs(y.item() - 1.25**k), estimate.item()
+
+    for k in range(1, 5):
+        assert max(solve_degree(k)) < 1e-13
+    error, estimate = solve_degree(5)
+    assert error == pytest.approx(estimate, rel=1e-9)  # Milne's device
+    assert error > 1e-4
+
+
+def test_even_steps_ask_once_a_step_and_change_nothing_of_the_caller():
+    y, times = torch.ones(2, 1).double(), []
+    history = [torch.zeros_like(y) for _ in range(4)]
+    integrate_evenly(lambda t, y: times.append(t) or -y, y, history, 1.0, -0.25, 4)
+    assert times == pytest.approx([0.75, 0.5, 0.25, 0.0])
+    assert torch.equal(y, torch.ones(2, 1).double())
+    assert all((slope == 0).all() for slope in history)
+    assert len(history) == 4
+
+
+def test_tolerances_are_relative_for_rows_far_out_only():
+    rows = torch.tensor([[3.0, 4.0], [300.0, 400.0]])
+    torch.testing.assert_close(distance(rows), torch.tensor([[1.0], [500 / (10 * 2**0.5)]]))
 
 
 # The pair of orders 5 and 4, and the steps that it chooses row by row

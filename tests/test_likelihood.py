@@ -1,6 +1,7 @@
 """The log-density of the probability flow and its lower bound, where both are known."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -247,8 +248,60 @@ class Watched:
 @pytest.mark.parametrize("sigma_min", [0.002, 0.1])
 def test_first_step_of_the_log_density_is_a_few_of_the_least_levels(sigma_min):
     seen = Watched()
-    log_density(seen, seen.law.sample(1), sigma_min, 1.0)
+    log_density(seen, seen.law.sample(1), sigma_min, 1e-9)
     assert seen.angles[6] == pytest.approx(2.5 * sigma_min)
+
+
+def test_a_field_that_is_easy_is_asked_once_at_each_of_the_common_angles():
+    angles = []
+    log_density(lambda y, t: angles.append(t) or normal_field(y, t), normal(5, 2), 0.01, 5e-4)
+    u = torch.arange(37).double() / 36
+    assert all(theta.shape == (1, 1) for theta in angles)
+    close(torch.cat(angles)[:, 0], HALF_PI * (u**2 + u**3) / 2)
+
+
+def test_rows_that_are_hard_for_common_steps_are_solved_by_their_own():
+    law = exact(2, 5)
+    x = torch.cat([law.sample(300), 9 * normal(9, 5)])
+    both = log_density(law, x, SIGMA_MIN, TOL)[:, 0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(likelihood, "_MOST_STEPS", 0)
+        own = log_density(law, x, SIGMA_MIN, TOL)[:, 0]
+    redone = (both - own).abs() < 1e-9
+    assert 0.01 < redone.double().mean() < 0.9
+    assert redone[300:].any()
+    close(both[:300], law.log_density(x[:300]), 0.01)
+
+
+def test_common_steps_converge_with_order_four(monkeypatch):
+    law = exact(2, 2)
+    x = law.sample(20)
+    monkeypatch.setattr(likelihood, "_SLACK", math.inf)
+    steps, errors = [64, 128, 256], []
+    monkeypatch.setattr(likelihood, "_MOST_STEPS", max(steps))
+    for n in steps:
+        monkeypatch.setattr(likelihood, "_COMMON_STEPS", n)
+        error = log_density(law, x, SIGMA_MIN, 5e-4)[:, 0] - law.log_density(x)
+        errors.append(error.square().mean().sqrt().item())
+    orders = [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
+    assert all(order > 3.5 for order in orders)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_field_that_is_not_finite_makes_its_row_nan_and_no_other(value):
+    law = exact(2, 2)
+    x = law.sample(6)
+
+    def broken(y, theta):
+        F, trace = law(y, theta)
+        bad = (torch.arange(len(y)) == 2)[:, None] if len(y) == 6 else torch.ones(len(y), 1) > 0
+        return F, torch.where(bad & (theta > 0.1), value, trace)
+
+    # Only the broken row is asked for again, by itself.
+    values = log_density(broken, x, SIGMA_MIN, 1e-2)[:, 0]
+    assert values[2].isnan()
+    others = [0, 1, 3, 4, 5]
+    close(values[others], log_density(law, x, SIGMA_MIN, 1e-2)[others, 0])
 
 
 @pytest.mark.parametrize(("start", "end"), [(0.0, HALF_PI), (HALF_PI, 0.0), (0.3, 0.1)])

@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from skscore._calculus import divergence
+from skscore._calculus import divergence, value_and_slope
 from skscore.networks import (
     ACTIVATIONS,
     MLP,
     NETWORKS,
     SMOOTH_ACTIVATIONS,
+    VALUES_AND_SLOPES,
     ConservativeDiffusionNetwork,
     DiffusionNetwork,
     EnergyNetwork,
@@ -252,6 +253,32 @@ def test_divergence_of_an_mlp_is_the_trace_of_its_jacobian_in_any_metric(shape, 
     close(values, mlp(x, *context))
     J = jacobian_in_context(mlp, x, context)
     close(trace, torch.einsum("mi,nij,mj->n", directions, J, directions))
+
+
+@each_activation
+def test_slopes_of_activations_in_closed_form_are_those_of_autograd(activation):
+    x = torch.cat([torch.linspace(-30, 30, 1001).double(), torch.tensor([-1e12, -700, 700, 1e12])])
+    x = x.double()[None].requires_grad_()
+    closed = VALUES_AND_SLOPES[activation](x)
+    generic = value_and_slope(ACTIVATIONS[activation](), x)
+    for a, b in zip(closed, generic, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-8)  # torch's softplus is x from 20 on
+    if activation in SMOOTH_ACTIVATIONS:
+        curves = (torch.autograd.grad(slope.sum(), x)[0][:, :-4] for _, slope in (closed, generic))
+        torch.testing.assert_close(*curves, rtol=1e-12, atol=1e-8)
+
+
+def test_every_activation_has_its_slope():
+    assert list(VALUES_AND_SLOPES) == list(ACTIVATIONS)
+
+
+def test_one_context_for_all_rows_is_the_same_context_for_each():
+    mlp, (context,) = in_context("mlp", (1, C), widths=(8, 5))
+    directions = torch.eye(3).double()
+    shared = mlp.divergence(rows(), directions, context)
+    repeated = mlp.divergence(rows(), directions, context.expand(len(rows()), C))
+    for a, b in zip(shared, repeated, strict=True):
+        close(a, b, 1e-13)
 
 
 @each_context
