@@ -18,6 +18,7 @@ from contestants import Fitted
 from torch import Tensor
 from training import TimeMLP, best_level, by_chunks, train
 
+TRAINING = {"learning_rate": 1e-3, "most_steps": 10_000, "average": 0.999}
 STEPS = 32
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
 LOG_MEAN, LOG_DEVIATION = -1.2, 1.2
@@ -29,7 +30,7 @@ def fit_edm(X: np.ndarray, seed: int) -> Fitted:
     denoiser = KarrasDenoiser(
         TimeMLP(X.shape[1], time_scale=TIME_SCALE), VESchedule(SIGMA_MIN, SIGMA_MAX)
     )
-    denoiser, held = train(denoiser, _loss, X, seed, learning_rate=1e-3, average=0.999)
+    denoiser, held = train(denoiser, _loss, X, seed, **TRAINING)
     denoiser.requires_grad_(False)
     sampler = HeunSampler(denoiser, steps=STEPS, silent=True)
 

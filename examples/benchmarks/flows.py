@@ -12,9 +12,10 @@ from math import ceil
 import numpy as np
 import torch
 from contestants import Fitted
-from torch import Tensor
+from torch import Tensor, nn
 from training import VALIDATION, by_chunks, train
 
+MOST_STEPS = 5000
 # denmarf: its own defaults of 32 blocks and 1000 epochs take an hour on one core.  Ten blocks are
 # twice those of the paper of masked autoregressive flows; 128 units and all else as it has them.
 DENMARF_BLOCKS = 10
@@ -42,9 +43,7 @@ def _fit_zuko(
 ) -> Fitted:
     torch.manual_seed(seed)
     flow = getattr(import_module("zuko").flows, name)(X.shape[1], **options)
-    flow, _ = train(
-        flow, lambda f, x: -f().log_prob(x).mean(), X, seed, learning_rate=learning_rate
-    )
+    flow, _ = train(flow, _loss, X, seed, learning_rate=learning_rate, most_steps=MOST_STEPS)
 
     @torch.no_grad()
     def sample(n: int, seed: int) -> np.ndarray:
@@ -52,6 +51,10 @@ def _fit_zuko(
         return flow().sample((n,)).double().numpy()
 
     return _fitted(flow().log_prob, sample)
+
+
+def _loss(flow: nn.Module, x: Tensor) -> Tensor:
+    return -flow().log_prob(x).mean()
 
 
 def fit_denmarf(X: np.ndarray, seed: int) -> Fitted:

@@ -33,6 +33,7 @@ METRICS = {
         False,
     ),
 }
+PERFECT = {"two_sample_accuracy": 0.5}  # what is below is noise, not better
 UNRANKED = ("solver_error",)
 Grid = dict[tuple[str, str], float]
 
@@ -71,10 +72,10 @@ def _cell(values: dict[str, float], contestant: str, field: str) -> str:
     if contestant not in values:
         return ""
     _, digits, higher = METRICS[field]
-    best = (max if higher else min)(values.values())
+    ranks = {c: f"{max(v, PERFECT.get(field, v)):.{digits}f}" for c, v in values.items()}
+    best = (max if higher else min)(ranks.values(), key=float)
     text = f"{values[contestant]:.{digits}f}"
-    is_best = field not in UNRANKED and text == f"{best:.{digits}f}"
-    return f"**{text}**" if is_best else text
+    return f"**{text}**" if ranks[contestant] == best and field not in UNRANKED else text
 
 
 def paired_rows(records: list[dict]) -> list[list[str]]:

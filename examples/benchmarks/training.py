@@ -15,9 +15,8 @@ from torch.optim.swa_utils import AveragedModel
 from skscore.metrics import hyvarinen_score
 
 BATCH = 256
-MOST_STEPS = 5000
 STEPS_BETWEEN_LOOKS = 50
-PATIENCE = 30  # looks without a better validation loss: 1500 steps
+PATIENCE = 0.3  # of the most steps, without a better validation loss
 VALIDATION = 0.1
 LEVELS = np.geomspace(0.01, 1.0, 13).tolist()
 LEVEL_ROWS = 200
@@ -31,6 +30,7 @@ def train(
     seed: int,
     *,
     learning_rate: float,
+    most_steps: int,
     average: float | None = None,
 ) -> tuple[nn.Module, Tensor]:
     """Adam until the validation loss rests; the module at its best look and the held-out rows.
@@ -43,7 +43,7 @@ def train(
     judged = module if averaged is None else averaged.module
     batches = _batches(train_rows)
     best, best_state, best_step = math.inf, None, 0
-    for step in range(1, MOST_STEPS + 1):
+    for step in range(1, most_steps + 1):
         optimiser.zero_grad()
         loss(module, next(batches)).backward()
         nn.utils.clip_grad_norm_(module.parameters(), 10.0)
@@ -54,7 +54,7 @@ def train(
             value = _validation_loss(loss, judged, held)
             if value < best:
                 best, best_state, best_step = value, deepcopy(judged.state_dict()), step
-            elif step - best_step >= PATIENCE * STEPS_BETWEEN_LOOKS:
+            elif step - best_step >= PATIENCE * most_steps:
                 break
     judged.load_state_dict(best_state)
     return judged, held
