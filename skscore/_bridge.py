@@ -219,6 +219,9 @@ class _Opened:
     def __init__(self, network: nn.Module, device: torch.device) -> None:
         self._device = device
         self._network = network.to(device, torch.float64).requires_grad_(False)
+        for part in network.modules():
+            if isinstance(part, MixtureField):
+                part.refine()
         self._n_threads = _n_threads(network)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], rows: np.ndarray) -> np.ndarray:

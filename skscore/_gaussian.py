@@ -153,6 +153,15 @@ class MixtureField(nn.Module):
         self.register_buffer("variances", torch.ones(k, d))
         self.register_buffer("vectors", torch.eye(d).repeat(k, 1, 1))
 
+    @torch.no_grad()
+    def refine(self) -> None:
+        """Make the vectors orthonormal to the precision that they have now.
+
+        The divergence takes them to be so; those that come from a lower precision are not.
+        """
+        identity = torch.eye(self.means.shape[1]).to(self.vectors)
+        self.vectors.copy_(self.vectors @ (1.5 * identity - 0.5 * self.vectors.mT @ self.vectors))
+
     def _parts(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Variances (n, k, d), responsibilities (n, k, 1), G_k in the eigenvectors (n, k, d)."""
         k, d = self.means.shape

@@ -27,6 +27,7 @@ _MOST_NUMBERS = 200_000  # in all covariances together
 _FLOOR = 1e-4  # of the variances, for rows of unit variance
 _PATIENCE = 2
 _TRIAL = 0.25  # part of the rounds after which a network without mixture is judged
+_MARGIN = 2.0  # standard errors by which the mixture must be ahead: the network still learns
 _TOL = 1e-3
 
 Run = Callable[..., tuple[FittedNetwork, Record]]
@@ -97,7 +98,8 @@ def train_on_mixture(
     trial, record = run(
         spec=spec, n_rounds=n_trial, previous=None, later_rounds=later_rounds, report=False
     )
-    if _log_density(mixture, held) > _network_log_density(trial, held, device):
+    gains = _log_density(mixture, held) - _network_log_density(trial, held, device)
+    if gains.mean() > _MARGIN * gains.std() / len(gains) ** 0.5:
         return run(spec=resting, n_rounds=n_rounds, previous=None, mixture=mixture)
     if record.status != "max_iter":
         return trial, record
@@ -105,11 +107,11 @@ def train_on_mixture(
     return network, record.followed_by(later)
 
 
-def _log_density(mixture: Mixture, rows: np.ndarray) -> float:
+def _log_density(mixture: Mixture, rows: np.ndarray) -> np.ndarray:
     law = ClosedForm(mixture.weights, mixture.means, mixture.covariances)
-    return law.log_density(rows).mean()
+    return law.log_density(rows)
 
 
-def _network_log_density(network: FittedNetwork, rows: np.ndarray, device: str) -> float:
+def _network_log_density(network: FittedNetwork, rows: np.ndarray, device: str) -> np.ndarray:
     flow = network.open_flow(device)
-    return apply_in_chunks(lambda z: flow.log_density(z, _TOL, None), rows).mean()
+    return apply_in_chunks(lambda z: flow.log_density(z, _TOL, None), rows)[:, 0]

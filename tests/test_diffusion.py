@@ -10,10 +10,15 @@ from scipy.stats import kstest, multivariate_normal
 from skscore import DiffusionScoreEstimator
 from skscore._diffusion import DEFAULT_METHOD
 from skscore._training import Plan
-from skscore.datasets import make_gaussian, make_gaussian_mixture, make_two_gaussians
+from skscore.datasets import (
+    make_gaussian,
+    make_gaussian_mixture,
+    make_ring,
+    make_two_gaussians,
+)
 from skscore.exceptions import NoiseRangeWarning
 from skscore.metrics import hyvarinen_score, relative_fisher_divergence
-from skscore.networks import MLP
+from skscore.networks import MLP, Ensemble
 from skscore.noise import PROCESSES, SCHEDULES, WEIGHTINGS, VariancePreserving
 from skscore.samplers import DDIM, REVERSE_SAMPLERS, Heun
 
@@ -48,7 +53,7 @@ def plane():
 
 @pytest.mark.parametrize("standardize", ["whiten", "scale", None])
 def test_the_untrained_model_is_a_gaussian_exactly(standardize):
-    est = brief(learning_rate_init=1e-30, standardize=standardize)
+    est = brief(learning_rate_init=1e-30, standardize=standardize, n_components=0)
     covariance = {
         "whiten": est.covariance_,
         "scale": np.diag(np.diag(est.covariance_)),
@@ -339,9 +344,66 @@ def test_unknown_methods_and_bad_numbers_are_refused():
 def test_the_automatic_network_has_three_layers_for_few_columns_and_two_for_many(
     n_features, widths
 ):
-    rows = np.random.default_rng(0).normal(size=(60, n_features))
+    rows = np.random.default_rng(0).normal(size=(4500, n_features))
     est = DiffusionScoreEstimator(max_iter=1, random_state=0).fit(rows)
     assert tuple(layer.affine.out_features for layer in est.network_.body.hidden) == widths
+
+
+def test_the_automatic_network_of_a_short_table_is_an_ensemble_with_more_dropout_the_shorter():
+    rates = []
+    for n in (100, 2000):
+        est = DiffusionScoreEstimator(max_iter=1, random_state=0)
+        body = est.fit(np.random.default_rng(0).normal(size=(n, 2))).network_.body
+        assert isinstance(body, Ensemble)
+        rates.append(body.dropout.rate)
+    np.testing.assert_allclose(rates, [0.2, 100 / 1800])
+
+
+def test_an_automatic_network_stays_what_it_was_in_later_chunks():
+    est = DiffusionScoreEstimator(max_iter=1, random_state=0)
+    rows = np.random.default_rng(0).normal(size=(6000, 2))
+    first = est.partial_fit(rows[:100])._network.spec
+    assert est.partial_fit(rows)._network.spec == first
+
+
+# -- the mixture it may rest on ----------------------------------------------------------------
+
+
+def test_on_a_mixture_the_untrained_model_is_the_mixture():
+    law = make_two_gaussians(0.7, 6.0)
+    est = DiffusionScoreEstimator(
+        n_components=2, learning_rate_init=1e-30, max_iter=1, random_state=0
+    ).fit(law.sample(3000, 0))
+    rows = law.sample(200, 1)
+    gaps = est.score_samples(rows) - law.score_samples(rows)
+    assert abs(gaps.mean()) < 0.01
+    assert np.abs(est.score_function(rows, 0.5)).max() > 0.5
+    assert est._network.spec.n_components == 2
+
+
+def test_clustered_rows_are_learnt_on_a_mixture_and_a_gaussian_is_not():
+    ring = make_ring()
+    est = DiffusionScoreEstimator(max_iter=8, random_state=0).fit(ring.sample(2000, 0))
+    rows = ring.sample(500, 1)
+    assert est._network.spec.n_components >= 8
+    assert abs((est.score_samples(rows) - ring.score_samples(rows)).mean()) < 0.06
+    assert brief(max_iter=8)._network.spec.n_components == 0
+
+
+def test_a_network_that_is_ahead_of_the_mixture_goes_on(monkeypatch):
+    monkeypatch.setattr("skscore._mixtures._MARGIN", np.inf)
+    est = DiffusionScoreEstimator(max_iter=12, random_state=0)
+    est.fit(make_ring().sample(500, 0))
+    assert est._network.spec.n_components == 0
+    assert est.n_iter_ == len(est.loss_curve_) == len(est.validation_scores_) == 12
+    assert est.best_validation_score_ == max(est.validation_scores_)
+    assert est.validation_scores_[est.best_iter_ - 1] == est.best_validation_score_
+
+
+@pytest.mark.parametrize("params", [{"n_components": 0}, {"conservative": True}])
+def test_no_mixture_is_fitted_where_none_is_wanted(params, monkeypatch):
+    monkeypatch.setattr("skscore._mixtures.fit_mixture", None)
+    brief(**params)
 
 
 def test_the_automatic_batch_has_256_rows(monkeypatch):

@@ -9,7 +9,8 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
 from skscore._calculus import divergence, gradient
-from skscore._gaussian import GaussianMixture, IsotropicMixture
+from skscore._canonical import field_from_score
+from skscore._gaussian import GaussianMixture, IsotropicMixture, MixtureField
 
 VARIANCE = 0.6
 each_shape = pytest.mark.parametrize(("k", "d"), [(1, 1), (3, 1), (1, 3), (4, 3)])
@@ -176,3 +177,59 @@ def test_isotropic_mixture_of_far_clusters_keeps_its_digits():
         divergence = isotropic.score_divergence(x, metric)
         close(divergence[:30], near[0].score_divergence(*near[1:]), 1e-6)
         close(divergence, full.score_divergence(x, metric), 1e-6)
+
+
+# -- the flow of a mixture ---------------------------------------------------------------------
+
+
+def mixture_field(law):
+    """The field of a mixture, its buffers filled from the covariances' eigenvectors."""
+    k, d = law.means.shape
+    field = MixtureField(k, d).double()
+    variances, vectors = torch.linalg.eigh(law.covariances)
+    field.load_state_dict(
+        {
+            "log_weights": law.weights.log(),
+            "means": torch.einsum("kij,ki->kj", vectors, law.means),
+            "variances": variances,
+            "vectors": vectors,
+        }
+    )
+    return field
+
+
+@each_shape
+@pytest.mark.parametrize("theta", [0.01, 0.6, 1.5])
+def test_field_of_a_mixture_is_that_of_the_score_of_its_noised_law(k, d, theta):
+    law = mixture("full", k, d)
+    c, s = math.cos(theta), math.sin(theta)
+    noise = s**2 * torch.eye(d, dtype=torch.float64)
+    noised = GaussianMixture(law.weights, c * law.means, c**2 * law.covariances + noise)
+    y, angle = normal(9, d, seed=4), torch.full((1, 1), theta, dtype=torch.float64)
+    expected = field_from_score(noised.score(y), y, angle)
+    close(mixture_field(law)(y, angle), expected)
+    close(mixture_field(law)(y, angle.expand(9, 1)), expected)
+
+
+@each_shape
+@pytest.mark.parametrize("theta", [0.0, 0.01, 0.6, 1.5, math.pi / 2])
+def test_divergence_of_a_mixtures_field_is_the_trace_of_its_jacobian(k, d, theta):
+    field, y, v = mixture_field(mixture("full", k, d)), normal(9, d, seed=4), normal(2, d, seed=5)
+    for angle in (torch.full((1, 1), theta), torch.full((9, 1), theta)):
+        F, forms = field.divergence(y, angle.double(), v)
+        expected = divergence(lambda y, t=angle.double(): field(y, t), y, v)
+        close(F, expected[0])
+        close(forms, expected[1])
+
+
+def test_a_mixture_field_begins_as_that_of_a_standard_normal_law():
+    angle = torch.full((1, 1), 0.7)
+    assert not MixtureField(3, 2)(normal(5, 2, seed=1).float(), angle).any()
+
+
+def test_vectors_of_low_precision_are_made_orthonormal():
+    field = mixture_field(mixture("full", 4, 3)).float().double()
+    identity = torch.eye(3, dtype=torch.float64).expand(4, 3, 3)
+    assert (field.vectors.mT @ field.vectors - identity).abs().max() > 1e-9
+    field.refine()
+    close(field.vectors.mT @ field.vectors, identity, 1e-12)

@@ -1,5 +1,6 @@
 """Laws of bodies, activations, score networks and diffusion networks."""
 
+import copy
 import math
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 
 from skscore._calculus import divergence, value_and_slope
+from skscore._gaussian import MixtureField
 from skscore.networks import (
     ACTIVATIONS,
     MLP,
@@ -15,6 +17,7 @@ from skscore.networks import (
     VALUES_AND_SLOPES,
     ConservativeDiffusionNetwork,
     DiffusionNetwork,
+    Dropout,
     EnergyNetwork,
     LevelFeatures,
     ResNet,
@@ -35,19 +38,26 @@ def rows(n=6, d=3):
 
 
 def body(network, out_features, activation="silu", *, trained, d=3, widths=(8, 5), **context):
-    """A body as its factory leaves it, or with all its parameters moved as by training."""
+    """A body as its factory leaves it, or with all its parameters moved as by training.
+
+    It is evaluated: in training the ensemble deals its rows out.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = NETWORKS[network](d, out_features, widths, activation, **context).double()
     generator = torch.Generator().manual_seed(0)
     for parameter in module.parameters() if trained else ():
         parameter.data += 0.5 * torch.empty_like(parameter).normal_(generator=generator)
-    return module
+    return module.eval()
 
 
 def model(wrapper, network, sigma=0.3, activation="silu", *, trained=True, d=3):
     outputs = 1 if wrapper == "energy" else d
     return WRAPPERS[wrapper](body(network, outputs, activation, trained=trained, d=d), sigma)
+
+
+def normal_context(n):
+    return torch.randn(n, C, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
 
 
 def jacobian(field, x):
@@ -348,11 +358,11 @@ def test_a_resnet_adds_its_blocks_to_the_trunk():
 def test_without_features_of_a_context_nothing_is_made_for_it(network):
     plain = sum(p.numel() for p in body(network, 2, trained=False).parameters())
     modulated = body(network, 2, trained=False, context_features=C)
-    extra = {"mlp": 2 * (C + 1) * (8 + 5), "resnet": 2 * (C + 1) * (8 + 5)}[network]
+    extra = 2 * (C + 1) * (8 + 5) * getattr(modulated, "n_members", 1)
     assert sum(p.numel() for p in modulated.parameters()) == plain + extra
     with torch.no_grad():
         for module in modulated.modules():
-            if hasattr(module, "gain"):
+            if isinstance(getattr(module, "gain", None), nn.Module):
                 assert torch.equal(module.gain.bias, torch.ones_like(module.gain.bias))
                 assert torch.equal(module.shift.bias, torch.zeros_like(module.shift.bias))
 
@@ -498,3 +508,72 @@ def test_features_hardly_change_below_the_least_level():
 def test_features_are_no_parameters_and_not_stored():
     assert not list(LevelFeatures(0.01).parameters())
     assert not LevelFeatures(0.01).state_dict()
+
+
+# -- the ensemble ------------------------------------------------------------------------------
+
+
+def members(**options):
+    return body("ensemble", 3, trained=True, context_features=C, **options)
+
+
+def test_an_ensemble_is_the_mean_of_its_members():
+    ensemble, x, context = members(), rows(), normal_context(6)
+    singles = []
+    for m in range(ensemble.n_members):
+        single = body("mlp", 3, trained=False, context_features=C)
+        for stack, layer in zip(ensemble.hidden, single.hidden, strict=True):
+            width = layer.affine.out_features
+            layer.affine.weight.data, layer.affine.bias.data = stack.weight[m].T, stack.bias[m, 0]
+            layer.gain.weight.data = stack.gain[m, :, :width].T
+            layer.shift.weight.data = stack.gain[m, :, width:].T
+            layer.gain.bias.data = stack.gain_bias[m, 0, :width]
+            layer.shift.bias.data = stack.gain_bias[m, 0, width:]
+        single.exit.weight.data = ensemble.exit.weight[m].T
+        single.exit.bias.data = ensemble.exit.bias[m, 0]
+        singles.append(single(x, context))
+    torch.testing.assert_close(ensemble(x, context), torch.stack(singles).mean(0))
+
+
+@pytest.mark.parametrize("n", [1, 4, 6, 9])
+def test_in_training_every_row_is_seen_by_one_member_in_turn(n):
+    ensemble, x, context = members(dropout=0.0), rows(n), normal_context(n)
+    with torch.no_grad():
+        dealt = ensemble.train()(x, context)
+        for i in range(n):
+            other = copy.deepcopy(ensemble)
+            other.exit.weight.data[i % 4] += 1.0
+            moved = (other(x, context) != dealt).any(1)
+            assert moved.tolist() == [j % 4 == i % 4 for j in range(n)]
+
+
+def test_dropout_keeps_the_mean_and_draws_from_its_source_only():
+    drop, x = Dropout(0.25), torch.ones(200, 500)
+    drop.source = torch.Generator().manual_seed(3)
+    before = torch.get_rng_state()
+    dropped = drop(x)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert abs(dropped.mean().item() - 1) < 0.01
+    torch.testing.assert_close(dropped.unique(), torch.tensor([0.0, 4 / 3]))
+    assert torch.equal(drop.eval()(x), x)
+
+
+# -- on a mixture ------------------------------------------------------------------------------
+
+
+def test_a_network_on_a_mixture_adds_a_share_of_its_field():
+    mixture = MixtureField(2, 3).double()
+    mixture.means.normal_(generator=torch.Generator().manual_seed(2))
+    features = LevelFeatures.n_features
+    plain = DiffusionNetwork(body("mlp", 3, trained=True, context_features=features), 0.002)
+    resting = DiffusionNetwork(plain.body, 0.002, mixture).double()
+    y, theta = rows(), torch.full((6, 1), 0.8, dtype=torch.float64)
+    torch.testing.assert_close(resting(y, theta), plain.double()(y, theta) + mixture(y, theta))
+    resting.share.weight.data += 0.1
+    share = resting.share(resting.features(theta))
+    expected = plain(y, theta) + share * mixture(y, theta)
+    torch.testing.assert_close(resting(y, theta), expected)
+    v = torch.eye(3, dtype=torch.float64)
+    torch.testing.assert_close(
+        resting.divergence(y, theta, v)[1], divergence(lambda y: resting(y, theta), y)[1]
+    )

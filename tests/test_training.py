@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -283,3 +284,36 @@ def test_the_norm_of_the_gradient_is_clipped():
     trainer.step(lambda model: 1e6 * model(torch.ones(4, 1))[:, 0], torch.ones(4))
     (state,) = trainer.optimizer.state.values()
     assert state["exp_avg"].item() == pytest.approx(0.1 * 10.0)  # (1 - beta1) times the bound
+
+
+# -- a rate that falls -------------------------------------------------------------------------
+
+
+def rates(monkeypatch, **changes):
+    """Learning rates of all steps."""
+    seen, step = [], _Trainer.step
+
+    def watched(self, *args):
+        value = step(self, *args)
+        seen.append(self.optimizer.param_groups[0]["lr"])
+        return value
+
+    monkeypatch.setattr(_Trainer, "step", watched)
+    run(Rows([1.0, 2.0]), **changes)
+    return np.array(seen)
+
+
+def test_the_rate_rises_and_then_falls_to_zero_over_all_rounds(monkeypatch):
+    seen = rates(monkeypatch, n_rounds=8, decays=True, learning_rate=0.5)
+    t = np.arange(8 * MIN_STEPS)
+    np.testing.assert_allclose(seen, 0.5 * np.minimum(1, (t + 1) / 100) * (1 - t / len(t)))
+
+
+def test_rounds_that_follow_keep_the_rate_up(monkeypatch):
+    seen = rates(monkeypatch, n_rounds=2, decays=True, later_rounds=6, learning_rate=0.5)
+    assert seen[-1] == pytest.approx(0.5 * (1 - 99 / 400))
+
+
+def test_without_decay_the_rate_stays(monkeypatch):
+    seen = rates(monkeypatch, n_rounds=2, learning_rate=0.5)
+    assert (seen == 0.5).all()
