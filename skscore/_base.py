@@ -288,7 +288,7 @@ class BaseScoreEstimator(BaseEstimator, ABC):
     ) -> None:
         """Set all that was learnt, at once and last: an interrupted fit leaves nothing."""
         fitted = described | {
-            "location_": data.standardizer.location,
+            "location_": data.standardizer.mean,
             "covariance_": data.standardizer.covariance,
             "n_iter_": len(record.loss_curve),
             "best_iter_": record.best_round,
@@ -333,48 +333,52 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         self,
         name: str,
         X: ArrayLike,
-        fn: Callable[[Any, np.ndarray], np.ndarray],
+        fn: Callable[[Any, np.ndarray, np.ndarray], np.ndarray],
         network: Any,
         chunk: int = CHUNK,
     ) -> np.ndarray:
-        """`fn` of an opened network and standardised rows, for all rows of X."""
+        """`fn` of an opened network, standardised rows and rows, for all rows of X."""
         X = check_rows(self, X)
         with np.errstate(over="ignore", invalid="ignore"):
             values = apply_in_chunks(
-                lambda x: fn(network, self._standardizer.transform(x)), X, chunk
+                lambda x: fn(network, self._standardizer.transform(x), x), X, chunk
             )
         return finite_results(values, f"{name} of {type(self).__name__}")
 
     def _score_function(self, X: ArrayLike, sigma: float | None = None) -> np.ndarray:
         check_fitted(self)
-        z = self._standardizer
+        at = self._standardizer.at
         return self._map(
-            "score_function", X, lambda net, x: z.input_score(net.score(x)), self._open(sigma)
+            "score_function", X, lambda net, z, x: at(x).score(net.score(z)), self._open(sigma)
         )
 
     def _score_divergence(
         self, X: ArrayLike, metric: ArrayLike | None, sigma: float | None = None
     ) -> np.ndarray:
         check_fitted(self)
-        M, z = check_metric(metric, self.n_features_in_), self._standardizer
+        M, standardizer = check_metric(metric, self.n_features_in_), self._standardizer
+        name, network, at = "score_divergence", self._open(sigma), standardizer.at
         if M is not None and M.ndim == 3:
-            jacobians = self._map("score_divergence", X, Evaluator.jacobian, self._open(sigma))
-            return z.traces(jacobians, check_metric_rows(M, len(jacobians)))
-        v = z.directions(M)
+            X = check_rows(self, X)
+            M = check_metric_rows(M, len(X))
+            jacobians = self._map(name, X, lambda net, z, _: net.jacobian(z), network)
+            scores = self._map(name, X, lambda net, z, _: net.score(z), network)
+            return at(X).traces(jacobians, scores, M)
+        if standardizer.margins is None:
+            v = standardizer.directions(M)
+            return self._map(name, X, lambda net, z, _: net.score_and_divergence(z, v)[1], network)
+        M = np.eye(self.n_features_in_) if M is None else M
         return self._map(
-            "score_divergence",
-            X,
-            lambda net, x: net.score_and_divergence(x, v)[1],
-            self._open(sigma),
+            name, X, lambda net, z, x: at(x).traces(net.jacobian(z), net.score(z), M), network
         )
 
     def _denoise(self, X: ArrayLike, sigma: float) -> np.ndarray:
         """Tweedie's formula at a level of Gaussian noise."""
-        z = self._standardizer
+        back = self._standardizer.inverse_transform
         return self._map(
             "denoise",
             X,
-            lambda net, x: z.inverse_transform(x + sigma**2 * net.score(x)),
+            lambda net, z, _: back(z + sigma**2 * net.score(z)),
             self._open(sigma),
         )
 
@@ -392,7 +396,8 @@ class BaseScoreEstimator(BaseEstimator, ABC):
             In nats.
         """
         check_fitted(self)
-        return self._map("energy", X, Evaluator.energy, self._open())
+        volume = self._standardizer.log_volume
+        return self._map("energy", X, lambda net, z, x: net.energy(z) - volume(x), self._open())
 
     @available_if(_is_conservative)
     def log_density_ratio(self, X: ArrayLike, X0: ArrayLike) -> np.ndarray:

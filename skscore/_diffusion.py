@@ -49,6 +49,7 @@ from skscore.samplers import ReverseSampler, reverse_sampler
 DEFAULT_METHOD = "heun"
 _CURVE_LEVELS = 40
 _CURVE_ROWS = 1000
+_CURVE_JACOBIANS = 6000  # rows times columns where every row needs its own Jacobian
 _FLOW_CHUNK = 4096
 
 
@@ -140,6 +141,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
             StrOptions({"auto"}),
             *BaseScoreEstimator._parameter_constraints["hidden_layer_sizes"],
         ],
+        "standardize": [StrOptions({"auto", "normal", "whiten", "scale"}), None],
         "process": [StrOptions(set(PROCESSES)), NoiseProcess],
         "sigma_min": [Interval(Real, 0, None, closed="neither")],
         "sigma_max": [Interval(Real, 0, None, closed="neither")],
@@ -168,7 +170,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         hidden_layer_sizes: Any = "auto",
         activation: str = "silu",
         conservative: bool = False,
-        standardize: str | None = "whiten",
+        standardize: str | None = "auto",
         dequantize: bool = False,
         learning_rate_init: float = 0.003,
         batch_size: int | str = "auto",
@@ -290,14 +292,19 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
     ) -> dict[str, Any]:
         warn_of_scales(self, data)
         index = np.arange(len(data.X)) if held is None else held
-        index = index[:: -(-len(index) // _CURVE_ROWS)]
+        most = _CURVE_ROWS
+        if data.standardizer.margins is not None:
+            most = min(most, _CURVE_JACOBIANS // data.X.shape[1] + 1)
+        index = index[:: -(-len(index) // most)]
         weights = None if data.weights is None else data.weights[index]
         rows = data.standardizer.jitter(data.standardizer.transform(data.X[index]), data.rng)
         sigmas = np.geomspace(*network.spec.sigma_range, _CURVE_LEVELS)
         criterion = level_criterion(network, data.standardizer, self.device, rows, sigmas)
         best = np.argmax(np.average(criterion, axis=1, weights=weights))
         seed = int(data.rng.randint(2**31 - 1))
+        form = {"auto": "whiten", "normal": "whiten"}.get(self.standardize, self.standardize)
         return {
+            "standardize_": form if data.standardizer.margins is None else "normal",
             "sigma_": float(sigmas[best]),
             "sigma_range_": network.spec.sigma_range,
             "_probe_seed": seed,
@@ -436,16 +443,16 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         """
         check_fitted(self)
         check_parameters(self)
-        probes = self._probes()
+        probes, volume = self._probes(), self._standardizer.log_volume
         flow = self._network.open_flow(self.device)
         values = self._map(
             "score_samples",
             X,
-            lambda net, x: net.log_density(x, self.density_tol, probes),
+            lambda net, z, x: net.log_density(z, self.density_tol, probes) + volume(x)[:, None],
             flow,
             _FLOW_CHUNK,
         )
-        log_density = values.mean(axis=1) + self._standardizer.log_volume
+        log_density = values.mean(axis=1)
         if not return_std_error:
             return log_density
         m = values.shape[1]
@@ -484,14 +491,13 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         """
         n_draws = check_n_samples(n_draws, "n_draws")
         check_fitted(self)
-        flow = self._network.open_flow(self.device)
-        bounds = self._map(
+        flow, volume = self._network.open_flow(self.device), self._standardizer.log_volume
+        return self._map(
             "score_lower_bound",
             X,
-            lambda net, x: net.lower_bound(x, n_draws, self._probe_seed),
+            lambda net, z, x: net.lower_bound(z, n_draws, self._probe_seed) + volume(x),
             flow,
         )
-        return bounds + self._standardizer.log_volume
 
     def score(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None

@@ -24,6 +24,7 @@ from skscore._bridge import (
     resolve_device,
     train_network,
 )
+from skscore._choice import chosen_form
 from skscore._standardize import Standardizer
 from skscore._training import Plan, Record
 from skscore._validation import (
@@ -140,9 +141,10 @@ def first_data(
             f"Got n_samples={len(rows)} of them."
         )
     rng = np.random.RandomState(integer_seeds(estimator.random_state, 1)[0])
-    standardizer = Standardizer.fit(
-        rows, weights, form=estimator.standardize, dequantize=estimator.dequantize, names=names
-    )
+    form, dequantize = estimator.standardize, estimator.dequantize
+    if form == "auto":
+        form = chosen_form(rows, weights, dequantize)
+    standardizer = Standardizer.fit(rows, weights, form=form, dequantize=dequantize, names=names)
     return FitData(rows, weights, standardizer, rng, places), described
 
 
@@ -363,11 +365,28 @@ def level_criterion(
     sigmas: np.ndarray,
 ) -> np.ndarray:
     """Hyvarinen's criterion (n_levels, n) of standardised rows, in the covariance's metric."""
+    values = _linear_criterion if standardizer.margins is None else _curved_criterion
+    levels = list(network.open_levels(device, sigmas))
+    return apply_in_chunks(lambda z: np.stack(values(standardizer, levels, z), 1), rows).T
+
+
+def _linear_criterion(
+    standardizer: Standardizer, levels: list[Evaluator], rows: np.ndarray
+) -> list[np.ndarray]:
+    """One set of directions serves all rows."""
     v = standardizer.directions(standardizer.covariance)
+    parts = [net.score_and_divergence(rows, v) for net in levels]
+    return [hyvarinen_score_samples(scores @ v.T, trace) for scores, trace in parts]
 
-    def values(net: Evaluator, x: np.ndarray) -> np.ndarray:
-        scores, trace = net.score_and_divergence(x, v)
-        return hyvarinen_score_samples(scores @ v.T, trace)
 
-    levels = network.open_levels(device, sigmas)
-    return np.stack([apply_in_chunks(lambda x, net=net: values(net, x), rows) for net in levels])
+def _curved_criterion(
+    standardizer: Standardizer, levels: list[Evaluator], rows: np.ndarray
+) -> list[np.ndarray]:
+    """The Jacobian of every row is needed."""
+    M, here = standardizer.covariance, standardizer.at(standardizer.inverse_transform(rows))
+    values = []
+    for net in levels:
+        scores = net.score(rows)
+        traces = here.traces(net.jacobian(rows), scores, M)
+        values.append(hyvarinen_score_samples(here.score(scores), traces, M))
+    return values

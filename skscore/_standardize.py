@@ -7,6 +7,13 @@ so column j of z is still mostly column j of x), the identity (``"scale"``), or
 scale)`` the score of x is ``W' s(z)``, its Jacobian ``W' J W``, and its
 log-density that of z plus ``log |det W|``.
 
+With ``"normal"`` each column goes through a curved map of its own first
+(:mod:`skscore._margins`), and what is said of x above is whitening its values u.  With slopes
+u', curvatures c and ``g = W' s(z)`` the score of x is then ``u' g + c``, its Jacobian ``diag(u')
+W' J W diag(u') + diag(u' c g + c')``, and the log-density has ``sum log u'`` more.  Columns with
+dequantisation noise stay linear, and so do all where a direction has no variance: noise of
+standardised rows is then noise of the rows.
+
 The correlation matrix C is shrunk to ``(1 - a) C + a I`` with the a that
 maximises the leave-one-out likelihood of a Gaussian (Hoffbeck and Landgrebe
 1996): next to nothing for long tables, however correlated, and as much as
@@ -23,10 +30,11 @@ with limited training data.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from skscore._margins import Margins
 from skscore.exceptions import DegenerateColumnsWarning, TiesWarning
 
 CONSTANT = 1e-9
@@ -43,13 +51,47 @@ _SHRINKAGES = np.concatenate([[0.0], np.geomspace(1e-8, 1.0, 33)])
 
 
 @dataclass(frozen=True)
+class Pullback:
+    """The change of variables at (n, d) rows x, to first, second and third order.
+
+    Attributes
+    ----------
+    W : ndarray of shape (d, d)
+        ``dz/du``.
+    slopes, curvatures, curvature_slopes : ndarray of shape (n, d)
+        ``u'``, ``c = (log u')'`` and ``c'`` of every column; 1, 0 and 0 without margins.
+    """
+
+    W: np.ndarray
+    slopes: np.ndarray
+    curvatures: np.ndarray
+    curvature_slopes: np.ndarray
+
+    def score(self, scores: np.ndarray) -> np.ndarray:
+        """``u' W' s + c``: scores of z turned into scores of x, (n, d)."""
+        return self.slopes * (scores @ self.W) + self.curvatures
+
+    def traces(self, jacobians: np.ndarray, scores: np.ndarray, metrics: np.ndarray) -> np.ndarray:
+        """``tr(M J_x)`` (n,), for Jacobians J_z (n, d, d) and scores (n, d) of z.
+
+        The metrics are one for all rows, (d, d), or one for each, (n, d, d).
+        """
+        along = self.slopes[:, :, None] * metrics * self.slopes[:, None, :]
+        bends = self.slopes * self.curvatures * (scores @ self.W) + self.curvature_slopes
+        own = (bends * np.diagonal(metrics, axis1=-2, axis2=-1)).sum(1)
+        return np.einsum("nij,nji->n", self.W @ along @ self.W.T, jacobians) + own
+
+
+@dataclass(frozen=True)
 class Standardizer:
     """The fitted change of variables between rows x and standardised rows z.
 
     Attributes
     ----------
+    mean : ndarray of shape (d,)
+        Of the rows.
     location, scale : ndarray of shape (d,)
-        Of the columns, floored.
+        Of the columns, floored; with `margins`, of what these make of them.
     transform_matrix : ndarray of shape (d, d)
         The symmetric T above, and its inverse `inverse_matrix`.
     covariance : ndarray of shape (d, d)
@@ -57,8 +99,11 @@ class Standardizer:
     uniform, normal : ndarray of shape (m, d)
         Noise that standardised rows get at every visit of the training loop: uniform
         along the first (dequantisation), normal along the second (null directions).
+    margins : Margins or None
+        The curved maps of the columns that come first, where there are any.
     """
 
+    mean: np.ndarray
     location: np.ndarray
     scale: np.ndarray
     transform_matrix: np.ndarray
@@ -66,6 +111,7 @@ class Standardizer:
     covariance: np.ndarray
     uniform: np.ndarray
     normal: np.ndarray
+    margins: Margins | None = None
 
     @classmethod
     def fit(
@@ -78,7 +124,10 @@ class Standardizer:
         names: list[str] | None = None,
         warn: bool = True,
     ) -> Standardizer:
-        """Measure (n, d) rows with optional weights (n,); `names` are for the warnings."""
+        """Measure (n, d) rows with optional weights (n,); `names` are for the warnings.
+
+        The `form` is "whiten", "scale", "normal" or None.
+        """
         names = [str(j) for j in range(X.shape[1])] if names is None else names
         location, scale, correlation, constant = _moments(X, weights, names)
         gaps = np.where(constant, 0.0, column_gaps(X))
@@ -101,7 +150,8 @@ class Standardizer:
             )
         T, T_inverse = _forms(form, values, vectors, scale)
         floors = np.vstack([np.eye(len(scale))[constant], (vectors * values**0.5).T[null]])
-        return cls(
+        plain = cls(
+            location,
             location,
             scale,
             T,
@@ -110,39 +160,60 @@ class Standardizer:
             uniform=((np.diag(gaps) / scale) @ T)[gaps > 0],
             normal=floors @ T,
         )
+        return plain.with_margins(X, weights, dequantize) if form == "normal" else plain
+
+    def with_margins(
+        self, X: np.ndarray, weights: np.ndarray | None, dequantize: bool
+    ) -> Standardizer:
+        """The form "normal", from that of "whiten"; itself where all columns must be linear."""
+        if len(self.normal):
+            return self
+        margins = Margins.fit(X, weights, linear=column_gaps(X) > 0)
+        if not margins.curved.any():
+            return self
+        U = np.concatenate([margins.transform(X[part]) for part in _parts(len(X))])
+        inner = Standardizer.fit(U, weights, dequantize=dequantize, warn=False)
+        return replace(inner, mean=self.mean, covariance=self.covariance, margins=margins)
 
     def transform(self, X: np.ndarray) -> np.ndarray:
         """Standardised rows, (n, d) float64."""
-        return ((X - self.location) / self.scale) @ self.transform_matrix
+        U = X if self.margins is None else self.margins.transform(X)
+        return ((U - self.location) / self.scale) @ self.transform_matrix
 
     def inverse_transform(self, Z: np.ndarray) -> np.ndarray:
         """Rows in input units, (n, d)."""
-        return self.location + self.scale * (Z @ self.inverse_matrix)
+        U = self.location + self.scale * (Z @ self.inverse_matrix)
+        return U if self.margins is None else self.margins.inverse_transform(U)
 
-    @property
-    def log_volume(self) -> float:
-        """``log |det W|``: what the log-density of z lacks to be that of x."""
-        return float(np.linalg.slogdet(self.transform_matrix)[1] - np.log(self.scale).sum())
+    def log_volume(self, X: np.ndarray) -> np.ndarray:
+        """``log |det dz/dx|`` (n,): what the log-density of z lacks to be that of x."""
+        constant = np.linalg.slogdet(self.transform_matrix)[1] - np.log(self.scale).sum()
+        return constant + (0.0 if self.margins is None else self.margins.log_slopes(X).sum(1))
 
-    def input_score(self, scores: np.ndarray) -> np.ndarray:
-        """``W' s``: scores of z turned into scores of x."""
-        return (scores @ self.transform_matrix) / self.scale
+    def at(self, X: np.ndarray) -> Pullback:
+        """What brings scores and Jacobians at rows X back to their units."""
+        W = self.transform_matrix / self.scale
+        if self.margins is None:
+            ones, zeros = np.ones(X.shape), np.zeros(X.shape)
+            return Pullback(W, ones, zeros, zeros)
+        return Pullback(W, *self.margins.derivatives(X))
 
     def directions(self, metric: np.ndarray | None = None) -> np.ndarray:
-        """Rows v_k with ``sum_k v_k' J_z v_k = tr(metric J_x)``; None is the identity."""
+        """Rows v_k with ``sum_k v_k' J_z v_k = tr(metric J_x)``; None is the identity.
+
+        Without margins only: the same directions then serve all rows.
+        """
         W = self.transform_matrix / self.scale
         if metric is None:
             return W.T.copy()
         values, vectors = np.linalg.eigh(W @ metric @ W.T)
         return (vectors * np.sqrt(np.maximum(values, 0.0))).T
 
-    def traces(self, jacobians: np.ndarray, metrics: np.ndarray) -> np.ndarray:
-        """``tr(M J_x)`` of each row, for Jacobians J_z and metrics M of shape (n, d, d)."""
-        W = self.transform_matrix / self.scale
-        return np.einsum("nij,nji->n", W @ metrics @ W.T, jacobians)
-
     def spread(self, width: float) -> np.ndarray:
-        """Directions (d, d) along which normal noise has `width` deviations of each coordinate."""
+        """Directions (d, d) along which normal noise has `width` deviations of each coordinate.
+
+        Without margins only.
+        """
         W = self.transform_matrix / self.scale
         return np.diag(width * np.sqrt(np.einsum("ij,jk,ik->i", W, self.covariance, W)))
 
@@ -286,7 +357,7 @@ def _forms(
     form: str | None, values: np.ndarray, vectors: np.ndarray, scale: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The matrix T of a form, and its inverse."""
-    if form == "whiten":
+    if form in ("whiten", "normal"):
         return (vectors / np.sqrt(values)) @ vectors.T, (vectors * np.sqrt(values)) @ vectors.T
     diagonal = np.ones_like(scale) if form == "scale" else scale
     return np.diag(diagonal), np.diag(1 / diagonal)

@@ -26,7 +26,7 @@ FLOORS = [
         "metrics",
         "_chains",
     ],
-    ["_standardize", "_fitting", "_mixtures", "_level_search"],
+    ["_margins", "_standardize", "_choice", "_fitting", "_mixtures", "_level_search"],
     ["_base", "datasets"],
     ["_score_matching", "model_selection", "_diffusion", "_differences", "_density", "_sampler"],
     [

@@ -45,7 +45,7 @@ def test_input_score_is_the_transposed_jacobian_times_the_score(form):
     z = Standardizer.fit(X, form=form)
     W = z.transform_matrix / z.scale
     expected = -(X - z.location) @ (W.T @ W)
-    np.testing.assert_allclose(z.input_score(-z.transform(X)), expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(z.at(X).score(-z.transform(X)), expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("form", FORMS)
