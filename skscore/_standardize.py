@@ -46,6 +46,7 @@ TIES = 0.05
 
 _CHUNK = 65_536
 _SHRINKAGE_ROWS = 10_000
+_MARGIN_ROWS = 100_000
 _TIES_ROWS = 100_000
 _SHRINKAGES = np.concatenate([[0.0], np.geomspace(1e-8, 1.0, 33)])
 
@@ -171,8 +172,11 @@ class Standardizer:
         margins = Margins.fit(X, weights, linear=column_gaps(X) > 0)
         if not margins.curved.any():
             return self
-        U = np.concatenate([margins.transform(X[part]) for part in _parts(len(X))])
-        inner = Standardizer.fit(U, weights, dequantize=dequantize, warn=False)
+        rows = _spread_rows(X, _MARGIN_ROWS)  # enough, and no copy of a large table
+        some = None if weights is None else weights[rows]
+        inner = Standardizer.fit(
+            margins.transform(X[rows]), some, dequantize=dequantize, warn=False
+        )
         return replace(inner, mean=self.mean, covariance=self.covariance, margins=margins)
 
     def transform(self, X: np.ndarray) -> np.ndarray:
@@ -188,7 +192,8 @@ class Standardizer:
     def log_volume(self, X: np.ndarray) -> np.ndarray:
         """``log |det dz/dx|`` (n,): what the log-density of z lacks to be that of x."""
         constant = np.linalg.slogdet(self.transform_matrix)[1] - np.log(self.scale).sum()
-        return constant + (0.0 if self.margins is None else self.margins.log_slopes(X).sum(1))
+        inner = np.zeros(len(X)) if self.margins is None else self.margins.log_slopes(X).sum(1)
+        return constant + inner
 
     def at(self, X: np.ndarray) -> Pullback:
         """What brings scores and Jacobians at rows X back to their units."""
