@@ -38,6 +38,7 @@ from skscore._fitting import (
     check_first_chunk,
     first_data,
     hidden_widths,
+    n_rounds,
     next_data,
     split_rows,
     train,
@@ -192,7 +193,7 @@ class BaseScoreEstimator(BaseEstimator, ABC):
             rows = split_rows(len(data.X), self.validation_fraction, data.rng)
         objective = self._objective(data, previous)
         network, record = self._train(
-            data, objective, rows, self.max_iter, previous, decays=self._decays
+            data, objective, rows, n_rounds(self, len(rows[0])), previous, decays=self._decays
         )
         starts = resample(data.X, data.weights, MAX_STARTS, data.rng)
         learnt = objective.learnt | self._learnt(data, network, rows[1])

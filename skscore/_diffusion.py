@@ -137,6 +137,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
     _parameter_constraints = BaseScoreEstimator._parameter_constraints | {
         "network": [StrOptions({"auto"}), *BaseScoreEstimator._parameter_constraints["network"]],
         "n_components": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
+        "max_iter": [StrOptions({"auto"}), *BaseScoreEstimator._parameter_constraints["max_iter"]],
         "hidden_layer_sizes": [
             StrOptions({"auto"}),
             *BaseScoreEstimator._parameter_constraints["hidden_layer_sizes"],
@@ -174,10 +175,10 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         dequantize: bool = False,
         learning_rate_init: float = 0.003,
         batch_size: int | str = "auto",
-        max_iter: int = 40,
+        max_iter: int | str = "auto",
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 12,
+        n_iter_no_change: int = 10,
         tol: float = 1e-4,
         warm_start: bool = False,
         store_starts: bool = True,

@@ -42,9 +42,11 @@ from skscore.metrics import hyvarinen_score_samples
 from skscore.networks import SMOOTH_ACTIVATIONS
 
 _MIN_CHUNK = 10
+_LEAST_BATCH = 64
 _SPREAD = 0.03  # deviations by which rows are spread under a loss that rewards spikes on them
 _MAX_HELD = 50_000
 _FEW_ROWS, _MEMBER = 4000, (96, 96)  # short tables want an ensemble
+_FEW_ROUNDS, _MANY_ROUNDS = 40, 60
 # Three layers learn more; two have a trace whose cost does not grow with the columns.
 _FEW_COLUMNS, _MANY_COLUMNS = (5, (128, 128, 128)), (192, 192)
 _DROPOUT, _DROPOUT_ROWS = 0.2, 100.0  # the largest rate; rows of one more network unit dropped
@@ -113,6 +115,13 @@ def hidden_widths(
     if network == "ensemble":
         return _MEMBER
     return _FEW_COLUMNS[1] if n_features <= _FEW_COLUMNS[0] else _MANY_COLUMNS
+
+
+def n_rounds(estimator: BaseEstimator, n_rows: int) -> int:
+    """Rounds of a fit to so many rows; those of "auto" are fewer for short tables."""
+    if isinstance(estimator.max_iter, str):
+        return _FEW_ROUNDS if n_rows < _FEW_ROWS else _MANY_ROUNDS
+    return estimator.max_iter
 
 
 def network_make(estimator: BaseEstimator, n_rows: int, n_features: int) -> dict[str, Any]:
@@ -258,6 +267,7 @@ def train(
         )
     seeds = [int(seed) for seed in data.rng.randint(2**31 - 1, size=3)]
     least = estimator._least_batch
+    least = min(least, max(_LEAST_BATCH, len(training) // 4))
     size, auto = estimator.batch_size, min(max(least, len(training) // 1000), 1024)
     plan = Plan(
         n_rounds=n_rounds,
