@@ -87,6 +87,9 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         training rows where none are held out: the default of `score_function`.
     sigma_range_ : (float, float)
         Least and largest level that was trained.
+    standardize_ : {"normal", "whiten", "scale", None}
+        What "auto" chose, or what there was to do: "normal" is "whiten" where no column gets a
+        curved map.
     <attributes>
 
     See Also
@@ -305,6 +308,9 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
     def denoise(self, X: ArrayLike, sigma: float | None = None) -> np.ndarray:
         """Posterior mean of the clean row, ``E[x | x~] = x~ + sigma^2 s(x~)`` (Tweedie).
 
+        With curved columns (``standardize_="normal"``) it is the posterior mean of the
+        standardised row, carried back to the units of X.
+
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
@@ -360,9 +366,9 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         """Log-density of each row under the probability flow, normalised.
 
         ``log N(y(pi/2); 0, I) + int div F dtheta + log |det W|`` along the flow from the
-        row, W its standardisation (Song et al. 2021).  Every row takes the steps that keep
-        its error below `density_tol`, whatever the rows beside it; at the default 95 % of the
-        rows are within 0.01 nats of a fine solution.  For rows more than ten standard deviations
+        row, W the Jacobian of its standardisation (Song et al. 2021).  Every row takes the steps
+        that keep its error below `density_tol`, whatever the rows beside it; at the default 95 %
+        of the rows are within 0.01 nats of a fine solution.  For rows more than ten standard deviations
         out the tolerance is relative to their distance.
 
         Parameters
@@ -487,7 +493,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         rows : ndarray of shape (n_samples, n_features)
         states : ndarray of shape (n_steps + 1, n_samples, n_features)
             Only with `return_states`: ``y = cos(theta) x_0 + sin(theta) eps`` in the units of X,
-            from draws of the Gaussian fit to the rows.
+            from draws of the Gaussian fit to the standardised rows.
         thetas : ndarray of shape (n_steps + 1,)
             Only with `return_states`: the angle of each state, pi/2 for pure noise.
         """
