@@ -368,8 +368,8 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         ``log N(y(pi/2); 0, I) + int div F dtheta + log |det W|`` along the flow from the
         row, W the Jacobian of its standardisation (Song et al. 2021).  Every row takes the steps
         that keep its error below `density_tol`, whatever the rows beside it; at the default 95 %
-        of the rows are within 0.01 nats of a fine solution.  For rows more than ten standard deviations
-        out the tolerance is relative to their distance.
+        of the rows are within 0.01 nats of a fine solution.  For rows more than ten standard
+        deviations out the tolerance is relative to their distance.
 
         Parameters
         ----------
