@@ -98,6 +98,9 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         training rows where none are held out: the default of `score_function`.
     sigma_range_ : (float, float)
         Least and largest level that was trained.
+    standardize_ : {"normal", "whiten", "scale", None}
+        What "auto" chose, or what there was to do: "normal" is "whiten" where no column gets a
+        curved map.
     <attributes>
 
     See Also
@@ -251,7 +254,9 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         if previous is not None:
             before = asdict(previous.spec)
             fixed = {"network": self.network, "hidden_layer_sizes": self.hidden_layer_sizes}
-            chosen = [name for name, value in fixed.items() if isinstance(value, str) and value == "auto"]
+            chosen = [
+                name for name, value in fixed.items() if isinstance(value, str) and value == "auto"
+            ]
             make |= {name: before[name] for name in (*chosen, "n_components", "dropout")}
         return NetworkSpec(
             n_features=data.X.shape[1],
@@ -284,9 +289,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         spec = self._spec(data, objective, len(rows[0]), previous)
         if previous is not None or self.conservative or self.n_components == 0:
             return run(spec=spec, n_rounds=n_rounds, previous=previous)
-        return train_on_mixture(
-            run, spec, data, rows, self.n_components, n_rounds, self.device
-        )
+        return train_on_mixture(run, spec, data, rows, self.n_components, n_rounds, self.device)
 
     def _learnt(
         self, data: FitData, network: FittedNetwork, held: np.ndarray | None
@@ -367,6 +370,9 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
     def denoise(self, X: ArrayLike, sigma: float | None = None) -> np.ndarray:
         """Posterior mean of the clean row, ``E[x | x~] = x~ + sigma^2 s(x~)`` (Tweedie).
 
+        With curved columns (``standardize_="normal"``) it is the posterior mean of the
+        standardised row, carried back to the units of X.
+
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
@@ -422,8 +428,8 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         """Log-density of each row under the probability flow, normalised.
 
         ``log N(y(pi/2); 0, I) + int div F dtheta + log |det W|`` along the flow from the
-        row, W its standardisation (Song et al. 2021).  Every row takes the steps that
-        `density_tol` asks for, whatever the rows beside it; at the default 95 % of the
+        row, W the Jacobian of its standardisation (Song et al. 2021).  Every row takes the steps
+        that `density_tol` asks for, whatever the rows beside it; at the default 95 % of the
         rows are within 0.01 nats of a fine solution.  For rows more than ten standard deviations
         out the tolerance is relative to their distance.
 
@@ -549,7 +555,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         rows : ndarray of shape (n_samples, n_features)
         states : ndarray of shape (n_steps + 1, n_samples, n_features)
             Only with `return_states`: ``y = cos(theta) x_0 + sin(theta) eps`` in the units of X,
-            from draws of the Gaussian fit to the rows.
+            from draws of the Gaussian fit to the standardised rows.
         thetas : ndarray of shape (n_steps + 1,)
             Only with `return_states`: the angle of each state, pi/2 for pure noise.
         """

@@ -75,6 +75,14 @@ _SHARED = {
         The trained score network, on standardised rows.""",
 }
 
+_STANDARDIZE = re.compile(r"standardize : .+\n(?: {8}.+\n)+")
+_AUTO_STANDARDIZE = """standardize : {"auto", "normal", "whiten", "scale", None}, default="auto"
+        Coordinates of the network and of noise levels: decorrelated, scaled column by
+        column, or in input units (only shifted).  "normal" takes every column through a smooth
+        map to a normal law before it decorrelates; "auto" is "normal" where that wins on
+        held-out rows, else "whiten".
+"""
+
 
 def shared_documentation(cls: type) -> type:
     """Fill the parameters and attributes that all trained estimators have into a docstring.
@@ -89,6 +97,8 @@ def shared_documentation(cls: type) -> type:
         return f"{match['name']} : {match['kind']}, default={shown}"
 
     for name, text in _SHARED.items():
+        if name == "parameters" and defaults["standardize"].default == "auto":
+            text = _STANDARDIZE.sub(_AUTO_STANDARDIZE, text)
         text = re.sub(r"\b(?P<name>\w+) : (?P<kind>.+), default=.+", with_default, text)
         cls.__doc__ = (cls.__doc__ or "").replace(f"<{name}>", text)
     return cls

@@ -151,8 +151,9 @@ def first_data(
         )
     rng = np.random.RandomState(integer_seeds(estimator.random_state, 1)[0])
     form, dequantize = estimator.standardize, estimator.dequantize
-    if form == "auto":
-        form = chosen_form(rows, weights, dequantize)
+    if form == "auto":  # a warm start keeps what was chosen
+        kept = getattr(estimator, "standardize_", None)
+        form = chosen_form(rows, weights, dequantize) if kept is None else kept
     standardizer = Standardizer.fit(rows, weights, form=form, dequantize=dequantize, names=names)
     return FitData(rows, weights, standardizer, rng, places), described
 

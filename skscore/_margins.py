@@ -224,22 +224,24 @@ def _fit_column(
     x: np.ndarray, w: np.ndarray, linear: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weights, means and scales of the mixture of a column; one component is a line."""
-    values, place = np.unique(x.astype(np.float64), return_inverse=True)
-    mass = np.bincount(place.ravel(), weights=w)
+    values, place = np.unique(x[w > 0].astype(np.float64), return_inverse=True)
+    mass = np.bincount(place.ravel(), weights=w[w > 0])
     n = mass.sum() ** 2 / np.square(mass).sum()
     mass = mass / mass.sum()
     unit = max(values[-1] - values[0], np.finfo(float).tiny)
     location = values[0] + unit * (mass @ ((values - values[0]) / unit))
     scale = unit * math.sqrt(mass @ ((values - location) / unit) ** 2) or 1.0
     v = (values - location) / scale
-    best = np.ones(1), np.zeros(1), np.ones(1)
-    if not linear:
-        best = _best_mixture(*_atoms(v, mass), n)
-    if len(best[0]) > 1:
-        broad = 1 / (n + 1), 0.0, max(3.0, np.abs(v).max())
-        best = tuple(np.append(a, b) for a, b in zip(best, broad, strict=True))
-        best[0][:-1] *= 1 - broad[0]
-    return best[0], location + scale * best[1], scale * best[2]
+    w, m, s = (np.ones(1),) * 3 if linear else _best_mixture(*_atoms(v, mass), n)
+    if len(w) == 1:
+        return np.ones(1), np.full(1, location), np.full(1, scale)
+    broad = 1 / (n + 1)
+    w, m, s = (
+        np.append((1 - broad) * w, broad),
+        np.append(m, 0),
+        np.append(s, max(3, abs(v[0]), v[-1])),
+    )
+    return w, location + scale * m, scale * s
 
 
 def _atoms(v: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -192,8 +192,8 @@ class Standardizer:
     def log_volume(self, X: np.ndarray) -> np.ndarray:
         """``log |det dz/dx|`` (n,): what the log-density of z lacks to be that of x."""
         constant = np.linalg.slogdet(self.transform_matrix)[1] - np.log(self.scale).sum()
-        inner = np.zeros(len(X)) if self.margins is None else self.margins.log_slopes(X).sum(1)
-        return constant + inner
+        curved = np.zeros(len(X)) if self.margins is None else self.margins.log_slopes(X).sum(1)
+        return constant + curved
 
     def at(self, X: np.ndarray) -> Pullback:
         """What brings scores and Jacobians at rows X back to their units."""

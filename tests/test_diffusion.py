@@ -5,17 +5,12 @@ import pickle
 import numpy as np
 import pytest
 from scipy.integrate import trapezoid
-from scipy.stats import kstest, multivariate_normal
+from scipy.stats import ks_2samp, kstest, multivariate_normal
 
 from skscore import DiffusionScoreEstimator
 from skscore._diffusion import DEFAULT_METHOD
 from skscore._training import Plan
-from skscore.datasets import (
-    make_gaussian,
-    make_gaussian_mixture,
-    make_ring,
-    make_two_gaussians,
-)
+from skscore.datasets import make_gaussian, make_gaussian_mixture, make_ring, make_two_gaussians
 from skscore.exceptions import NoiseRangeWarning
 from skscore.metrics import hyvarinen_score, relative_fisher_divergence
 from skscore.networks import MLP, Ensemble
@@ -27,6 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 LAW = make_gaussian([3.0, -20.0], [[4.0, 3.0], [3.0, 25.0]])
 X = LAW.sample(400, 0)
 BRIEF = {"hidden_layer_sizes": (16, 16), "max_iter": 2, "random_state": 0}
+WIDER = {"hidden_layer_sizes": (64, 64), "standardize": "whiten", "random_state": 0}
 MODES = make_gaussian_mixture([0.7, 0.3], [[-3.0], [4.0]], [[[1.0]], [[0.25]]])
 
 
@@ -37,14 +33,14 @@ def brief(**params):
 @pytest.fixture(scope="module")
 def bimodal():
     """A model of two modes on the line, some thousand rows."""
-    est = DiffusionScoreEstimator(hidden_layer_sizes=(64, 64), max_iter=60, random_state=0)
+    est = DiffusionScoreEstimator(**WIDER, max_iter=60)
     return est.fit(MODES.sample(2000, 0))
 
 
 @pytest.fixture(scope="module")
 def plane():
     """A model of two modes in the plane."""
-    est = DiffusionScoreEstimator(hidden_layer_sizes=(64, 64), max_iter=25, random_state=0)
+    est = DiffusionScoreEstimator(**WIDER, max_iter=25)
     return est.fit(make_two_gaussians(0.7, 5.0).sample(1000, 0))
 
 
@@ -471,3 +467,95 @@ def test_columns_beyond_the_levels_are_told_where_they_are_not_standardised(fact
     est = DiffusionScoreEstimator(standardize=None, **BRIEF)
     with pytest.warns(NoiseRangeWarning, match="whose columns have standard deviations from"):
         est.fit(factor * X)
+
+
+# -- columns that are normal one by one ----------------------------------------------------------
+
+SKEWED = np.random.RandomState(5).lognormal(sigma=0.7, size=(600, 2)) @ [[1.0, 0.5], [0.0, 1.0]]
+
+
+@pytest.fixture(scope="module", params=[1e-30, 0.003])
+def curved(request):
+    """An untrained model (a Gaussian copula), and a trained one, of skewed columns."""
+    est = DiffusionScoreEstimator(
+        standardize="normal", learning_rate_init=request.param, **{**BRIEF, "max_iter": 3}
+    )
+    return est.fit(SKEWED)
+
+
+def differences(fn, rows, h=1e-5):
+    """Gradients of a function of rows along the columns, the last axis."""
+    steps = h * np.eye(rows.shape[1])
+    return np.stack([(fn(rows + e) - fn(rows - e)) / (2 * h) for e in steps], axis=-1)
+
+
+@pytest.mark.parametrize("sigma", [0.002, 0.5])
+def test_the_untrained_score_is_the_gradient_of_the_law_pulled_back(sigma):
+    est = DiffusionScoreEstimator(standardize="normal", **{**BRIEF, "learning_rate_init": 1e-30})
+    z = est.fit(SKEWED)._standardizer
+
+    def log_density(rows):
+        return z.log_volume(rows) - 0.5 * (z.transform(rows) ** 2).sum(1) / (1 + sigma**2)
+
+    rows = SKEWED[:100]
+    scores = est.score_function(rows, sigma)
+    np.testing.assert_allclose(scores, differences(log_density, rows), rtol=1e-4, atol=1e-5)
+    law = z.log_volume(rows) - 0.5 * (z.transform(rows) ** 2).sum(1) - np.log(2 * np.pi)
+    np.testing.assert_allclose(est.score_samples(rows), law, atol=1e-6)
+    np.testing.assert_allclose(est.score_lower_bound(rows), law, atol=1e-5)
+
+
+def test_divergences_of_curved_columns_are_those_of_the_score(curved):
+    rows = SKEWED[:50]
+    jacobians = differences(lambda x: curved.score_function(x, 0.5), rows)
+    M = np.array([[2.0, 0.3], [0.3, 0.5]])
+    each = M * np.linspace(1, 2, len(rows))[:, None, None]
+    for metric in (None, M, each):
+        expected = ((np.eye(2) if metric is None else metric) * jacobians).sum((1, 2))
+        traces = curved.score_divergence(rows, 0.5, metric=metric)
+        np.testing.assert_allclose(traces, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_the_criterion_of_curved_columns_is_that_of_the_score_in_input_space(curved):
+    rows = SKEWED[:50]
+    sigmas, scores, _ = curved.sigma_curve(rows)
+    for k in (10, 30):
+        s = curved.score_function(rows, sigmas[k])
+        traces = curved.score_divergence(rows, sigmas[k], metric=curved.covariance_)
+        expected = hyvarinen_score(s, traces, curved.covariance_)
+        assert scores[k] == pytest.approx(expected, rel=1e-6)
+    np.testing.assert_allclose(curved.location_, SKEWED.mean(0))
+
+
+def test_the_density_of_curved_columns_integrates_to_one(curved):
+    axes = [np.exp(np.linspace(np.log(low), np.log(60), 160)) - 1e-3 for low in (1e-3, 1e-3)]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    density = np.exp(curved.score_samples(grid.reshape(-1, 2))).reshape(160, 160)
+    mass = trapezoid(trapezoid(density, axes[1]), axes[0])
+    assert mass == pytest.approx(1, abs=0.03)
+
+
+def test_samples_and_denoised_rows_of_curved_columns_are_rows_of_the_law(curved):
+    rows = curved.sample(4000, random_state=0)
+    for column, own in zip(rows.T, SKEWED.T, strict=True):
+        assert ks_2samp(column, own).statistic < 0.08
+    near = curved.denoise(SKEWED[:20], curved.sigma_range_[0])
+    np.testing.assert_allclose(near, SKEWED[:20], rtol=0.05, atol=0.02)
+
+
+def test_energies_of_curved_columns_have_the_score_as_their_gradient():
+    est = DiffusionScoreEstimator(conservative=True, standardize="normal", **BRIEF).fit(SKEWED)
+    rows = SKEWED[:50]
+    gradients = differences(est.energy, rows)
+    np.testing.assert_allclose(-est.score_function(rows), gradients, rtol=1e-3, atol=1e-3)
+
+
+def test_auto_keeps_a_ring_and_makes_skewed_columns_normal():
+    ring = make_ring().sample(600, 0)
+    est = DiffusionScoreEstimator(**BRIEF).fit(ring)
+    assert est.standardize_ == "whiten"
+    twin = DiffusionScoreEstimator(standardize="whiten", **BRIEF).fit(ring)
+    np.testing.assert_array_equal(est.score_samples(ring[:20]), twin.score_samples(ring[:20]))
+    wide = np.random.RandomState(6).lognormal(size=(600, 2))
+    assert DiffusionScoreEstimator(**BRIEF).fit(wide).standardize_ == "normal"
+    assert DiffusionScoreEstimator(**BRIEF).fit(wide[:50]).standardize_ == "whiten"

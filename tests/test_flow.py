@@ -20,7 +20,9 @@ X = LAW.sample(1000, 0)
 
 @pytest.fixture(scope="module")
 def flow():
-    est = DiffusionScoreEstimator(hidden_layer_sizes=(64, 64), max_iter=30, random_state=0)
+    est = DiffusionScoreEstimator(
+        hidden_layer_sizes=(64, 64), max_iter=30, standardize="whiten", random_state=0
+    )
     return FlowTransformer(est).fit(X)
 
 
@@ -82,3 +84,13 @@ def test_the_number_of_columns_is_held_both_ways(flow):
     for method in (flow.transform, flow.inverse_transform):
         with pytest.raises(ValueError, match="3 features, but .* is expecting 2"):
             method(np.zeros((4, 3)))
+
+
+def test_curved_columns_are_part_of_the_map():
+    skewed = np.random.RandomState(5).lognormal(size=(600, 2))
+    est = DiffusionScoreEstimator(
+        hidden_layer_sizes=(16, 16), max_iter=2, standardize="normal", random_state=0
+    )
+    flow = FlowTransformer(est).fit(skewed)
+    np.testing.assert_allclose(flow.inverse_transform(flow.transform(skewed)), skewed, rtol=1e-2)
+    test_its_jacobian_is_that_of_the_estimators_density(flow)

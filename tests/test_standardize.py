@@ -12,6 +12,7 @@ from skscore.exceptions import DegenerateColumnsWarning, TiesWarning
 FORMS = ["whiten", "scale", None]
 LAW = make_gaussian([10.0, -3.0, 0.0], [[4.0, 3.0, 0.0], [3.0, 9.0, 1.0], [0.0, 1.0, 0.25]])
 X = LAW.sample(1000, 0)
+SKEWED = np.random.RandomState(3).lognormal(size=(800, 2)) @ [[1.0, 0.4], [0.0, 1.0]]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -239,3 +240,34 @@ def test_dequantising_adds_the_variance_of_one_gap_and_no_warning():
     assert np.abs(shift).max() <= 0.5 + 1e-9
     assert shift.var() == pytest.approx(1 / 12, rel=0.1)
     assert z.covariance[1, 1] == pytest.approx(rows[:, 1].var() + 1 / 12, rel=1e-3)
+
+
+def test_the_normal_form_has_an_inverse_and_standard_columns():
+    z = Standardizer.fit(SKEWED, form="normal")
+    assert z.margins.curved.all()
+    Z = z.transform(SKEWED)
+    np.testing.assert_allclose(np.cov(Z.T, bias=True), np.eye(2), atol=0.05)
+    np.testing.assert_allclose(z.inverse_transform(Z), SKEWED, rtol=1e-9)
+
+
+def test_mean_and_covariance_of_the_normal_form_are_those_of_the_rows():
+    z, plain = Standardizer.fit(SKEWED, form="normal"), Standardizer.fit(SKEWED)
+    np.testing.assert_array_equal(z.mean, plain.mean)
+    np.testing.assert_array_equal(z.covariance, plain.covariance)
+
+
+@pytest.mark.parametrize("form", [*FORMS, "normal"])
+def test_log_volume_is_that_of_the_jacobian(form):
+    z, row, h = Standardizer.fit(SKEWED, form=form), SKEWED[:1], 1e-5
+    jacobian = (z.transform(row + h * np.eye(2)) - z.transform(row - h * np.eye(2))) / (2 * h)
+    np.testing.assert_allclose(z.log_volume(row), np.linalg.slogdet(jacobian)[1], atol=1e-6)
+
+
+def test_margins_stay_linear_for_tied_columns_and_null_directions():
+    tied = np.column_stack([SKEWED, np.round(SKEWED[:, 0])])
+    z = Standardizer.fit(tied, form="normal", dequantize=True)
+    assert z.margins.curved.tolist() == [True, True, False]
+    assert len(z.uniform) == 1
+    constant = np.column_stack([SKEWED, np.ones(800)])
+    assert Standardizer.fit(constant, form="normal", warn=False).margins is None
+    assert Standardizer.fit(X, form="normal").margins is None
