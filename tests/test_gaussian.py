@@ -215,9 +215,10 @@ def test_field_of_a_mixture_is_that_of_the_score_of_its_noised_law(k, d, theta):
 @pytest.mark.parametrize("theta", [0.0, 0.01, 0.6, 1.5, math.pi / 2])
 def test_divergence_of_a_mixtures_field_is_the_trace_of_its_jacobian(k, d, theta):
     field, y, v = mixture_field(mixture("full", k, d)), normal(9, d, seed=4), normal(2, d, seed=5)
-    for angle in (torch.full((1, 1), theta), torch.full((9, 1), theta)):
-        F, forms = field.divergence(y, angle.double(), v)
-        expected = divergence(lambda y, t=angle.double(): field(y, t), y, v)
+    for n_angles in (1, 9):
+        angle = torch.full((n_angles, 1), theta, dtype=torch.float64)
+        F, forms = field.divergence(y, angle, v)
+        expected = divergence(lambda y, angle=angle: field(y, angle), y, v)
         close(F, expected[0])
         close(forms, expected[1])
 
