@@ -89,6 +89,27 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         Directions of ``divergence="probes"``.
     density_tol : float in (0, inf), default=0.0005
         Largest error of a step of the flow in `score_samples`.
+    n_components : "auto" or int in [0, inf), default="auto"
+        Components of a Gaussian mixture whose own field, known in closed form, the network
+        learns to correct; 0 is none, and so is always ``conservative=True``.  "auto" takes the
+        number that held-out rows like best, and a mixture only where it is ahead of a network
+        without one, after a quarter of its training, by two standard errors on those rows.
+    network : "auto", {"mlp", "resnet", "ensemble"} or importable factory, default="auto"
+        See :mod:`skscore.networks`.  "auto" is "ensemble" for fewer than 4000 training rows,
+        with a dropout of 100 over their number and at most 0.2, else "mlp".
+    hidden_layer_sizes : "auto" or tuple of int in [1, inf), default="auto"
+        Width of each hidden layer, or of each residual block.  "auto" is (96, 96) for
+        the members of an ensemble, else (128, 128, 128) for up to five columns and (192, 192)
+        for more.
+    standardize : {"auto", "normal", "whiten", "scale", None}, default="auto"
+        Coordinates of the network and of noise levels: decorrelated, scaled column by
+        column, or in input units (only shifted).  "normal" takes every column through a smooth
+        map to a normal law before it decorrelates; "auto" is "normal" where that wins on
+        held-out rows, else "whiten".
+    max_iter : "auto" or int in [1, inf), default="auto"
+        Most rounds; the learning rate falls to zero over them.  A round is one pass over the
+        rows, but at least 50 and at most 1000 optimiser steps.  "auto" is 40 for fewer than 4000
+        training rows, else 60.
     <parameters>
 
     Attributes
@@ -114,6 +135,9 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
     `sigma_min` the network as it is there), and `score_function` the network's score at
     `sigma_`.  For a trained network the second is not the gradient of the first: errors of
     the network are multiplied by 1 / sigma, so its score at the smallest level is noise.
+
+    With ``standardize_ == "normal"`` the noise of a level is Gaussian in the curved coordinates, not
+    in the units of X.
 
     References
     ----------

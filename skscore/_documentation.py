@@ -6,11 +6,10 @@ import inspect
 import re
 
 _SHARED = {
-    "parameters": """network : {"mlp", "resnet"} or importable factory, default="mlp"
+    "parameters": """network : {"mlp", "resnet", "ensemble"} or importable factory, default="mlp"
         See :mod:`skscore.networks`.
     hidden_layer_sizes : tuple of int in [1, inf), default=(128, 128, 128)
-        Width of each hidden layer, or of each residual block.  "auto", where it is the default,
-        is (128, 128, 128) for up to five columns and (192, 192) for more.
+        Width of each hidden layer, or of each residual block.
     activation : str, default="tanh"
         A key of :data:`skscore.networks.ACTIVATIONS`.
     conservative : bool, default=False
@@ -75,20 +74,14 @@ _SHARED = {
         The trained score network, on standardised rows.""",
 }
 
-_STANDARDIZE = re.compile(r"standardize : .+\n(?: {8}.+\n)+")
-_AUTO_STANDARDIZE = """standardize : {"auto", "normal", "whiten", "scale", None}, default="auto"
-        Coordinates of the network and of noise levels: decorrelated, scaled column by
-        column, or in input units (only shifted).  "normal" takes every column through a smooth
-        map to a normal law before it decorrelates; "auto" is "normal" where that wins on
-        held-out rows, else "whiten".
-"""
-
 
 def shared_documentation(cls: type) -> type:
     """Fill the parameters and attributes that all trained estimators have into a docstring.
 
-    The defaults are those of the class's own constructor.
+    The defaults are those of the class's own constructor.  What the docstring has an entry for
+    itself is left out.
     """
+    own = set(re.findall(r"^    (\w+) : ", cls.__doc__ or "", flags=re.MULTILINE))
     defaults = inspect.signature(cls).parameters
 
     def with_default(match: re.Match[str]) -> str:
@@ -97,8 +90,9 @@ def shared_documentation(cls: type) -> type:
         return f"{match['name']} : {match['kind']}, default={shown}"
 
     for name, text in _SHARED.items():
-        if name == "parameters" and defaults["standardize"].default == "auto":
-            text = _STANDARDIZE.sub(_AUTO_STANDARDIZE, text)
+        entries = re.split(r"\n(?=    \w+ : )", text)
+        kept = [entry for entry in entries if entry.split(" : ")[0].strip() not in own]
+        text = "\n".join(kept).removeprefix("    ")
         text = re.sub(r"\b(?P<name>\w+) : (?P<kind>.+), default=.+", with_default, text)
         cls.__doc__ = (cls.__doc__ or "").replace(f"<{name}>", text)
     return cls

@@ -34,7 +34,7 @@ MIN_STEPS, MAX_STEPS = 50, 1000
 _AVERAGED_PART = 9.0  # weights are averaged with weight ~ t^8: the last tenth of t steps
 _MAX_NORM = 10.0
 _WARM_STEPS = 100  # over which a learning rate rises that later falls
-_VALIDATION_DRAWS = 1000
+_VALIDATION_DRAWS = 2000
 _VALIDATION_CHUNK = 2048
 _UNBOUNDED_MARGIN = 1.0  # standard errors by which a state must win under an unbounded loss
 

@@ -274,6 +274,15 @@ class Dropout(nn.Module):
     Parameters
     ----------
     rate : float in [0, 1)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.networks import Dropout
+    >>> drop = Dropout(0.5)
+    >>> drop.source = torch.Generator().manual_seed(0)
+    >>> sorted(set(drop(torch.ones(100)).tolist()))
+    [0.0, 2.0]
     """
 
     def __init__(self, rate: float) -> None:

@@ -106,9 +106,9 @@ class SetsThreads(Denoising):
 
 
 class TrainsOnValidationRows(Denoising):
-    def _train(self, data, objective, rows, n_rounds, previous):
-        everything = np.arange(len(data.X))
-        return super()._train(data, objective, (everything, rows[1]), n_rounds, previous)
+    def _train(self, data, objective, rows, n_rounds, previous, **options):
+        rows = np.arange(len(data.X)), rows[1]
+        return super()._train(data, objective, rows, n_rounds, previous, **options)
 
 
 class TraceAveraged(Denoising):

@@ -402,11 +402,12 @@ def test_no_mixture_is_fitted_where_none_is_wanted(params, monkeypatch):
     brief(**params)
 
 
-def test_the_automatic_batch_has_256_rows(monkeypatch):
+@pytest.mark.parametrize(("n", "size"), [(100, 64), (1000, 225), (2000, 256)])
+def test_the_automatic_batch_has_256_rows_and_fewer_for_short_tables(n, size, monkeypatch):
     seen = []
     monkeypatch.setattr("skscore._fitting.Plan", lambda **plan: seen.append(plan) or Plan(**plan))
-    brief()
-    assert seen[0]["batch_size"] == 256
+    DiffusionScoreEstimator(**BRIEF).fit(LAW.sample(n, 0))
+    assert seen[0]["batch_size"] == size
 
 
 @pytest.mark.parametrize("name", ["ve", "edm"])
@@ -491,7 +492,9 @@ def differences(fn, rows, h=1e-5):
 
 @pytest.mark.parametrize("sigma", [0.002, 0.5])
 def test_the_untrained_score_is_the_gradient_of_the_law_pulled_back(sigma):
-    est = DiffusionScoreEstimator(standardize="normal", **{**BRIEF, "learning_rate_init": 1e-30})
+    est = DiffusionScoreEstimator(
+        standardize="normal", n_components=0, learning_rate_init=1e-30, **BRIEF
+    )
     z = est.fit(SKEWED)._standardizer
 
     def log_density(rows):
