@@ -360,11 +360,11 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         M, standardizer = check_metric(metric, self.n_features_in_), self._standardizer
         name, network, at = "score_divergence", self._open(sigma), standardizer.at
         if M is not None and M.ndim == 3:
-            X = check_rows(self, X)
-            M = check_metric_rows(M, len(X))
+            rows = check_rows(self, X)
+            M = check_metric_rows(M, len(rows))
             jacobians = self._map(name, X, lambda net, z, _: net.jacobian(z), network)
             scores = self._map(name, X, lambda net, z, _: net.score(z), network)
-            return at(X).traces(jacobians, scores, M)
+            return at(rows).traces(jacobians, scores, M)
         if standardizer.margins is None:
             v = standardizer.directions(M)
             return self._map(name, X, lambda net, z, _: net.score_and_divergence(z, v)[1], network)

@@ -136,8 +136,8 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
     `sigma_`.  For a trained network the second is not the gradient of the first: errors of
     the network are multiplied by 1 / sigma, so its score at the smallest level is noise.
 
-    With ``standardize_ == "normal"`` the noise of a level is Gaussian in the curved coordinates, not
-    in the units of X.
+    With ``standardize_ == "normal"`` the noise of a level is Gaussian in the curved coordinates,
+    not in the units of X.
 
     References
     ----------

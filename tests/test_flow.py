@@ -21,7 +21,7 @@ X = LAW.sample(1000, 0)
 @pytest.fixture(scope="module")
 def flow():
     est = DiffusionScoreEstimator(
-        hidden_layer_sizes=(64, 64), max_iter=30, standardize="whiten", random_state=0
+        hidden_layer_sizes=(64, 64), max_iter=60, standardize="whiten", random_state=0
     )
     return FlowTransformer(est).fit(X)
 
