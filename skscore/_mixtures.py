@@ -19,7 +19,8 @@ from sklearn.mixture import GaussianMixture
 
 from skscore._bridge import ClosedForm, FittedNetwork, Mixture, NetworkSpec, apply_in_chunks
 from skscore._fitting import FitData
-from skscore._training import Record
+from skscore._rows import drawn_index
+from skscore._training import Portion, Record
 
 _COMPONENTS = (1, 2, 3, 5, 8, 12, 20, 32)
 _MOST_ROWS, _MOST_HELD = 5000, 500
@@ -57,13 +58,10 @@ def _numbers(n: int, d: int) -> list[int]:
     return [k for k in _COMPONENTS if k <= most]
 
 
-def standardised_rows(data: FitData, index: np.ndarray, most: int) -> np.ndarray:
-    """Rows at an index as training sees them, at most so many, drawn by their weights."""
-    if data.weights is not None:
-        share = data.weights[index] / data.weights[index].sum()
-        index = data.rng.choice(index, size=min(len(index), most), p=share)
-    elif len(index) > most:
-        index = data.rng.choice(index, size=most, replace=False)
+def standardised_rows(data: FitData, rows: Portion, most: int) -> np.ndarray:
+    """Rows as training sees them, at most so many, as often as they count."""
+    number = len(rows) if rows.weights is None else max(1, round(rows.weights.sum()))
+    index = drawn_index(rows, min(number, most), data.rng)
     z = data.standardizer
     return z.jitter(z.transform(data.X[index]), data.rng)
 
@@ -72,7 +70,7 @@ def train_on_mixture(
     run: Run,
     spec: NetworkSpec,
     data: FitData,
-    rows: tuple[np.ndarray, np.ndarray | None],
+    rows: tuple[Portion, Portion | None],
     n_components: int | str,
     n_rounds: int,
     device: str,
