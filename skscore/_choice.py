@@ -22,9 +22,7 @@ _HELD = 0.2
 _NUMBERS = (1, 3, 8, 20)
 
 
-def chosen_form(
-    X: np.ndarray, weights: np.ndarray | None, ties: Ties, dequantize: bool
-) -> str:
+def chosen_form(X: np.ndarray, weights: np.ndarray | None, ties: Ties, dequantize: bool) -> str:
     """ "normal" where it wins on held-out rows by a standard error, else "whiten".
 
     `ties` are those of the rows as they were given.
@@ -51,7 +49,7 @@ def chosen_form(
         values[form] = _best_log_density(*rows, share) + z.log_volume(X[held.index])
     gain = values["normal"] - values["whiten"]
     mean = share @ gain
-    error = np.sqrt(share**2 @ (gain - mean) ** 2)
+    error = np.sqrt(share**2 / np.maximum(w, 1) @ (gain - mean) ** 2)  # a row may be many
     return "normal" if mean > error else "whiten"
 
 

@@ -80,7 +80,7 @@ class FitData:
     @property
     def n_given(self) -> float:
         """Number of the rows as given."""
-        return float(len(self.X) if self.weights is None else self.weights.sum())
+        return self.rows.n_rows
 
     @property
     def rows(self) -> Portion:

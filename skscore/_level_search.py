@@ -60,7 +60,8 @@ class LevelSearch:
         share = self.weights / self.weights.sum()
         centred = values - (values @ share)[:, None]
         n = np.count_nonzero(share)
-        return np.sqrt(centred**2 @ share**2 * n / max(n - 1, 1))
+        variance = centred**2 @ (share**2 / np.maximum(self.weights, 1))  # a row may be many
+        return np.sqrt(variance * n / max(n - 1, 1))
 
     def best(self, *, one_std_error: bool = False) -> int:
         """Number of the level of highest criterion.

@@ -60,8 +60,7 @@ def _numbers(n: int, d: int) -> list[int]:
 
 def standardised_rows(data: FitData, rows: Portion, most: int) -> np.ndarray:
     """Rows as training sees them, at most so many, as often as they count."""
-    number = len(rows) if rows.weights is None else max(1, round(rows.weights.sum()))
-    index = drawn_index(rows, min(number, most), data.rng)
+    index = drawn_index(rows, most, data.rng)
     z = data.standardizer
     return z.jitter(z.transform(data.X[index]), data.rng)
 
@@ -83,7 +82,8 @@ def train_on_mixture(
     training, held = rows
     if held is None and n_components == "auto":
         return run(spec=spec, n_rounds=n_rounds, previous=None)
-    held = standardised_rows(data, training if held is None else held, _MOST_HELD)
+    judges = training if held is None else held
+    held = standardised_rows(data, judges, _MOST_HELD)
     known = standardised_rows(data, training, _MOST_ROWS)
     mixture = fit_mixture(known, held, n_components, int(data.rng.randint(2**31 - 1)))
     resting = replace(spec, n_components=len(mixture.weights))
@@ -97,7 +97,7 @@ def train_on_mixture(
         spec=spec, n_rounds=n_trial, previous=None, later_rounds=later_rounds, report=False
     )
     gains = _log_density(mixture, held) - _network_log_density(trial, held, device)
-    if gains.mean() > _MARGIN * gains.std() / len(gains) ** 0.5:
+    if gains.mean() > _MARGIN * gains.std() / min(len(gains), judges.n_rows) ** 0.5:
         return run(spec=resting, n_rounds=n_rounds, previous=None, mixture=mixture)
     if record.status != "max_iter":
         return trial, record

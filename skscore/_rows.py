@@ -164,7 +164,7 @@ def _light_and_heavy(rows: Portion) -> tuple[np.ndarray, np.ndarray]:
 def _with_heavy(
     rows: Portion, part: np.ndarray, light: np.ndarray, heavy: np.ndarray, share: float
 ) -> Portion:
-    """A part of the light rows, standing for a share of all of them, and that share of the heavy."""
+    """A part of the light rows, which stands for a share of them all, and that of the heavy."""
     if rows.weights is None:
         return Portion(rows.index[part])
     w = rows.weights

@@ -11,8 +11,8 @@ With ``"normal"`` each column goes through a curved map of its own first
 (:mod:`skscore._margins`), and what is said of x above is whitening its values u.  With slopes
 u', curvatures c and ``g = W' s(z)`` the score of x is then ``u' g + c``, its Jacobian ``diag(u')
 W' J W diag(u') + diag(u' c g + c')``, and the log-density has ``sum log u'`` more.  Columns of
-rounded values or with dequantisation noise stay linear, and so do all where a direction has no variance: noise of
-standardised rows is then noise of the rows.
+rounded values or with dequantisation noise stay linear, and so do all where a direction has no
+variance: noise of standardised rows is then noise of the rows.
 
 The correlation matrix C is shrunk to ``(1 - a) C + a I`` with the a that
 maximises the leave-one-out likelihood of a Gaussian (Hoffbeck and Landgrebe

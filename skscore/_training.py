@@ -65,6 +65,11 @@ class Portion:
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def n_rows(self) -> float:
+        """How many rows they stand for."""
+        return float(len(self.index) if self.weights is None else self.weights.sum())
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -281,9 +286,12 @@ class _Verdict:
         """Mean gain over another verdict, less `margin` standard errors of the differences."""
         if not math.isfinite(self.score()) or not math.isfinite(other.score()):
             return -math.inf if math.isinf(self.score()) else math.inf
-        gains = (self.weights / self.weights.mean()) * (other.losses - self.losses)
-        error = gains.std().item() / len(gains) ** 0.5 if len(gains) > 1 else 0.0
-        return gains.mean().item() - margin * error
+        share, gains = self.weights / self.weights.sum(), other.losses - self.losses
+        mean, n = share @ gains, len(gains)
+        # A row of weight k stands for k: its part of the variance is that of k rows.
+        squares = share.square() / self.weights.clamp_min(1.0) * (gains - mean).square()
+        error = (squares.sum() * n / max(n - 1, 1)).sqrt()
+        return (mean - margin * error).item()
 
 
 @torch.no_grad()
