@@ -86,8 +86,6 @@ ESTIMATORS = {
     "denoising": DenoisingScoreEstimator(max_iter=30, **BRIEF),
     "automatic level": DenoisingScoreEstimator("auto", max_iter=15, **BRIEF),
     "cross-validation": DenoisingScoreEstimatorCV(3, cv=2, max_iter=15, **BRIEF),
-    "sliced": SlicedScoreEstimator(max_iter=15, **BRIEF),
-    "implicit": ImplicitScoreEstimator(max_iter=15, **BRIEF),
     "without validation": DiffusionScoreEstimator(max_iter=30, early_stopping=False, **BRIEF),
     "sampler": ScoreBasedSampler(DenoisingScoreEstimator(max_iter=30, **BRIEF)),
 }
@@ -101,6 +99,16 @@ def test_atoms_keep_their_mass_in_every_estimator(estimator, table):
         if how != "jittered":
             found = share_near(fitted.sample(4000, random_state=0), X)
             assert found == pytest.approx(share_near(X, X), abs=0.05), how
+
+
+@pytest.mark.parametrize("Estimator", [SlicedScoreEstimator, ImplicitScoreEstimator])
+def test_without_noise_repeats_weights_and_jittered_rows_agree(Estimator):
+    """The score of the rows themselves has no atoms: their basins take a little more."""
+    X = TABLES["zero-inflated"]
+    draws = (e.sample(4000, random_state=0) for _, e in fits(Estimator(max_iter=15, **BRIEF), X))
+    found = [share_near(rows, X) for rows in draws]
+    assert np.ptp(found) < SHARE
+    assert found == pytest.approx([share_near(X, X)] * 3, abs=0.08)
 
 
 def test_atoms_keep_their_mass_behind_transformers():
@@ -145,9 +153,9 @@ def test_dequantising_in_the_fit_is_dequantising_first(draw):
     rows, numbers = np.unique(X, axis=0, return_counts=True)
     first = DiffusionScoreEstimator(hidden_layer_sizes=(32, 32), max_iter=30, random_state=0)
     inside = DiffusionScoreEstimator(dequantize=True, **BRIEF, max_iter=30)
-    truth = first.fit(dequantize(X, random_state=0)).score(held)
-    assert inside.fit(X).score(held) == pytest.approx(truth, abs=0.06)
-    assert inside.fit(rows, sample_weight=numbers).score(held) == pytest.approx(truth, abs=0.1)
+    least = first.fit(dequantize(X, random_state=0)).score(held) - 0.06
+    assert inside.fit(X).score(held) > least
+    assert inside.fit(rows, sample_weight=numbers).score(held) > least
 
 
 TIED = [TABLES["rounded"], TABLES["counts"], TABLES["zero-inflated"], TABLES["three stations"]]
