@@ -40,10 +40,10 @@ from skscore._fitting import (
     hidden_widths,
     n_rounds,
     next_data,
-    split_rows,
     train,
 )
-from skscore._training import Record
+from skscore._rows import split
+from skscore._training import Portion, Record
 from skscore._validation import (
     Interval,
     StrOptions,
@@ -146,9 +146,9 @@ class BaseScoreEstimator(BaseEstimator, ABC):
 
     @abstractmethod
     def _learnt(
-        self, data: FitData, network: FittedNetwork, held: np.ndarray | None
+        self, data: FitData, network: FittedNetwork, held: Portion | None
     ) -> dict[str, Any]:
-        """Further fitted attributes; `held` are numbers of rows not trained on, or None."""
+        """Further fitted attributes; `held` are rows not trained on, or None."""
 
     # -- fitting ---------------------------------------------------------------------------
 
@@ -188,16 +188,16 @@ class BaseScoreEstimator(BaseEstimator, ABC):
             self._forget()
         check_constructor(self)
         data, described = first_data(self, X, sample_weight)
-        rows = np.arange(len(data.X)), None
+        rows = data.rows, None
         if self.early_stopping:
-            rows = split_rows(len(data.X), self.validation_fraction, data.rng)
+            rows = split(data.rows, self.validation_fraction, data.rng)
         objective = self._objective(data, previous)
         network, record = self._train(
             data, objective, rows, n_rounds(self, len(rows[0])), previous, decays=self._decays
         )
         starts = resample(data.X, data.weights, MAX_STARTS, data.rng)
         learnt = objective.learnt | self._learnt(data, network, rows[1])
-        self._set_fitted(data, network, record, starts, data.total_weight, described | learnt)
+        self._set_fitted(data, network, record, starts, data.n_given, described | learnt)
         return self
 
     def partial_fit(
@@ -235,12 +235,11 @@ class BaseScoreEstimator(BaseEstimator, ABC):
             n_seen = self._n_seen
             earlier = getattr(self, "chain_starts_", data.X[:1])
             starts = merged_starts(earlier, n_seen, data.X, data.weights, data.rng)
-        total = n_seen + data.total_weight
+        total = n_seen + data.n_given
         if self.store_starts and len(starts) > len(data.X):
             data = FitData(starts, None, data.standardizer, data.rng)
-        rows = np.arange(len(data.X)), None
         objective = self._objective(data, previous)
-        network, record = self._train(data, objective, rows, 1, previous)
+        network, record = self._train(data, objective, (data.rows, None), 1, previous)
         if previous is not None:
             record.loss_curve[:0] = self.loss_curve_
         learnt = objective.learnt | self._learnt(data, network, None)
@@ -251,13 +250,13 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         self,
         data: FitData,
         objective: Objective,
-        rows: tuple[np.ndarray, np.ndarray | None],
+        rows: tuple[Portion, Portion | None],
         n_rounds: int,
         previous: FittedNetwork | None,
         *,
         decays: bool = False,
     ) -> tuple[FittedNetwork, Record]:
-        """One run of the workshop over the numbers of training and validation rows."""
+        """One run of the workshop over training and validation rows."""
         spec = NetworkSpec(
             self.network,
             data.X.shape[1],

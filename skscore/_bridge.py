@@ -23,7 +23,7 @@ from skscore import _gaussian, likelihood
 from skscore._calculus import jacobian, quadratic_forms
 from skscore._canonical import field_of_score, flow
 from skscore._gaussian import MixtureField
-from skscore._training import Plan, Record, train
+from skscore._training import Plan, Portion, Record, train
 from skscore.losses import Loss
 from skscore.networks import (
     NETWORKS,
@@ -382,7 +382,6 @@ class RowSource:
     def __init__(
         self,
         X: np.ndarray,
-        weights: np.ndarray | None,
         standardize: Callable[[np.ndarray], np.ndarray],
         uniform: np.ndarray,
         normal: np.ndarray,
@@ -393,7 +392,6 @@ class RowSource:
         with _workshop(None):
             self._uniform = tensor(uniform, device, torch.float32)
             self._normal = tensor(normal, device, torch.float32)
-            self._weights = None if weights is None else tensor(weights, device, torch.float32)
             cached = 4 * X.size <= _CACHE_BYTES
             self._table = self._read(X) if cached else None
 
@@ -404,8 +402,8 @@ class RowSource:
             rows[part] = self._standardize(X[part])
         return torch.from_numpy(rows).to(self.device)
 
-    def take(self, index: Tensor, source: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Rows (b, d) and weights (b,) at an index (b,)."""
+    def take(self, index: Tensor, source: torch.Generator) -> Tensor:
+        """Rows (b, d) at an index (b,)."""
         table = self._table
         if table is None:
             x = self._read(self._X[index.cpu().numpy()])
@@ -417,8 +415,14 @@ class RowSource:
         if len(self._normal):
             z = x.new_empty(len(x), len(self._normal)).normal_(generator=source)
             x = x + z @ self._normal
-        weights = x.new_ones(len(x)) if self._weights is None else self._weights[index]
-        return x, weights
+        return x
+
+
+def _on_device(portion: Portion, device: torch.device) -> Portion:
+    """A portion of tensors from one of arrays."""
+    index = torch.as_tensor(portion.index, device=device)
+    weights = portion.weights
+    return Portion(index, None if weights is None else tensor(weights, device))
 
 
 @dataclass(frozen=True)
@@ -446,8 +450,8 @@ def train_network(
     spec: NetworkSpec,
     loss: Loss,
     rows: RowSource,
-    training: np.ndarray,
-    validation: np.ndarray | None,
+    training: Portion,
+    validation: Portion | None,
     plan: Plan,
     *,
     seeds: tuple[int, int],
@@ -470,8 +474,8 @@ def train_network(
             network,
             loss,
             rows,
-            torch.as_tensor(training, device=device),
-            None if validation is None else torch.as_tensor(validation, device=device),
+            _on_device(training, device),
+            None if validation is None else _on_device(validation, device),
             plan,
             generator=generator(seeds[1], device),
             resume=None if resume is None else resume.to_record(device),

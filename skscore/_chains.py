@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from skscore._rows import drawn_index
+from skscore._training import Portion
 from skscore._validation import integer_seeds
 from skscore.exceptions import SamplingDivergedError
 
@@ -45,19 +47,9 @@ def check_n_samples(n_samples: Any, name: str = "n_samples") -> int:
 def resample(
     rows: np.ndarray, weights: np.ndarray | None, size: int, rng: np.random.RandomState
 ) -> np.ndarray:
-    """At most `size` rows that stand for weighted ones, all alike afterwards.
-
-    Equal weights (None) give the rows themselves, or a subset without repeats; others
-    give systematic draws, whose numbers are within one of the exact shares.
-    """
-    if weights is None:
-        if len(rows) > size:
-            rows = rows[np.sort(rng.choice(len(rows), size, replace=False))]
-        return np.array(rows, dtype=np.float64)
-    shares = np.cumsum(weights) / np.sum(weights)
-    points = (np.arange(size) + rng.uniform()) / size
-    index = np.minimum(np.searchsorted(shares, points), len(rows) - 1)
-    return np.asarray(rows[index], dtype=np.float64)
+    """At most `size` rows that stand for weighted ones, all alike afterwards."""
+    index = drawn_index(Portion(np.arange(len(rows)), weights), size, rng)
+    return rows[index].astype(np.float64)
 
 
 def merged_starts(

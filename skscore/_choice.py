@@ -13,38 +13,44 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from skscore._standardize import Standardizer
+from skscore._rows import drawn_index, some_rows, split
+from skscore._standardize import Standardizer, Ties
+from skscore._training import Portion
 
 _LEAST_ROWS, _MOST_ROWS = 60, 2000
+_HELD = 0.2
 _NUMBERS = (1, 3, 8, 20)
 
 
-def chosen_form(X: np.ndarray, weights: np.ndarray | None, dequantize: bool) -> str:
-    """ "normal" where it wins on held-out rows by a standard error, else "whiten"."""
+def chosen_form(X: np.ndarray, weights: np.ndarray | None, ties: Ties, dequantize: bool) -> str:
+    """ "normal" where it wins on held-out rows by a standard error, else "whiten".
+
+    `ties` are those of the rows as they were given.
+    """
     if len(X) < _LEAST_ROWS:
         return "whiten"
-    index = np.random.RandomState(0).permutation(len(X))[:_MOST_ROWS]
-    w = np.ones(len(X)) if weights is None else weights
-    held, training = np.split(index, [len(index) // 5])
-    share = w[held] / w[held].sum()
+    rng = np.random.RandomState(0)
+    some = some_rows(Portion(np.arange(len(X)), weights), _MOST_ROWS, rng)
+    training, held = split(some, _HELD, rng)
+    drawn = drawn_index(training, len(training), rng)
+    w = np.ones(len(held)) if held.weights is None else held.weights
+    share = w / w.sum()
     values = {}
     for form in ("whiten", "normal"):
-        z = Standardizer.fit(X[training], w[training], form=form, dequantize=dequantize, warn=False)
-        rows = [z.jitter(z.transform(X[i]), np.random.RandomState(1)) for i in (training, held)]
-        chosen = _resampled(rows[0], weights, training)
-        values[form] = _best_log_density(chosen, rows[1], share) + z.log_volume(X[held])
+        z = Standardizer.fit(
+            X[training.index],
+            training.weights,
+            form=form,
+            dequantize=dequantize,
+            warn=False,
+            ties=ties,
+        )
+        rows = [z.jitter(z.transform(X[i]), np.random.RandomState(1)) for i in (drawn, held.index)]
+        values[form] = _best_log_density(*rows, share) + z.log_volume(X[held.index])
     gain = values["normal"] - values["whiten"]
     mean = share @ gain
-    error = np.sqrt(share**2 @ (gain - mean) ** 2)
+    error = np.sqrt(share**2 / np.maximum(w, 1) @ (gain - mean) ** 2)  # a row may be many
     return "normal" if mean > error else "whiten"
-
-
-def _resampled(rows: np.ndarray, weights: np.ndarray | None, index: np.ndarray) -> np.ndarray:
-    """As many rows drawn by weight; themselves where there are no weights."""
-    if weights is None:
-        return rows
-    share = weights[index] / weights[index].sum()
-    return rows[np.random.RandomState(2).choice(len(rows), size=len(rows), p=share)]
 
 
 def _best_log_density(rows: np.ndarray, held: np.ndarray, share: np.ndarray) -> np.ndarray:

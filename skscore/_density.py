@@ -22,8 +22,8 @@ from sklearn.pipeline import Pipeline
 from skscore._bridge import ClosedForm
 from skscore._chains import SamplingStream, check_n_samples
 from skscore._differences import CLOSED_FORMS, Differences
-from skscore._fitting import merged_rows
-from skscore._standardize import Standardizer
+from skscore._rows import merged_rows
+from skscore._standardize import Standardizer, column_ties
 from skscore._validation import (
     FrozenEstimator,
     available_if,
@@ -438,7 +438,8 @@ def _fitted(density: Any, rows: np.ndarray, weights: np.ndarray | None) -> Any:
 
 def _measured(rows: np.ndarray, weights: np.ndarray | None, names: list[str]) -> Standardizer:
     """Location and covariance as the trained estimators measure them."""
-    return Standardizer.fit(*merged_rows(rows, weights)[:2], names=names)
+    ties = column_ties(rows, weights)
+    return Standardizer.fit(*merged_rows(rows, weights)[:2], names=names, ties=ties)
 
 
 def _warn_of_regularisation(

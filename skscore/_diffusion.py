@@ -25,7 +25,8 @@ from skscore._fitting import (
     warn_of_scales,
 )
 from skscore._mixtures import train_on_mixture
-from skscore._training import Record
+from skscore._rows import some_rows
+from skscore._training import Portion, Record
 from skscore._validation import (
     Interval,
     StrOptions,
@@ -294,7 +295,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         self,
         data: FitData,
         objective: Objective,
-        rows: tuple[np.ndarray, np.ndarray | None],
+        rows: tuple[Portion, Portion | None],
         n_rounds: int,
         previous: FittedNetwork | None,
         *,
@@ -316,19 +317,18 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         return train_on_mixture(run, spec, data, rows, self.n_components, n_rounds, self.device)
 
     def _learnt(
-        self, data: FitData, network: FittedNetwork, held: np.ndarray | None
+        self, data: FitData, network: FittedNetwork, held: Portion | None
     ) -> dict[str, Any]:
         warn_of_scales(self, data)
-        index = np.arange(len(data.X)) if held is None else held
         most = _CURVE_ROWS
         if data.standardizer.margins is not None:
             most = min(most, _CURVE_JACOBIANS // data.X.shape[1] + 1)
-        index = index[:: -(-len(index) // most)]
-        weights = None if data.weights is None else data.weights[index]
-        rows = data.standardizer.jitter(data.standardizer.transform(data.X[index]), data.rng)
+        some = some_rows(data.rows if held is None else held, most, data.rng)
+        rows = data.standardizer.transform(data.X[some.index])
+        rows = data.standardizer.jitter(rows, data.rng)
         sigmas = np.geomspace(*network.spec.sigma_range, _CURVE_LEVELS)
         criterion = level_criterion(network, data.standardizer, self.device, rows, sigmas)
-        best = np.argmax(np.average(criterion, axis=1, weights=weights))
+        best = np.argmax(np.average(criterion, axis=1, weights=some.weights))
         seed = int(data.rng.randint(2**31 - 1))
         form = {"auto": "whiten", "normal": "whiten"}.get(self.standardize, self.standardize)
         return {

@@ -25,8 +25,9 @@ from skscore._bridge import (
     train_network,
 )
 from skscore._choice import chosen_form
-from skscore._standardize import Standardizer
-from skscore._training import Plan, Record
+from skscore._rows import merged_rows
+from skscore._standardize import Standardizer, Ties, column_ties
+from skscore._training import Plan, Portion, Record
 from skscore._validation import (
     check_parameters,
     check_rows,
@@ -44,7 +45,6 @@ from skscore.networks import SMOOTH_ACTIVATIONS
 _MIN_CHUNK = 10
 _LEAST_BATCH = 64
 _SPREAD = 0.03  # deviations by which rows are spread under a loss that rewards spikes on them
-_MAX_HELD = 50_000
 _FEW_ROWS, _MEMBER = 4000, (96, 96)  # short tables want an ensemble
 _FEW_ROUNDS, _MANY_ROUNDS = 40, 60
 # Three layers learn more; two have a trace whose cost does not grow with the columns.
@@ -54,21 +54,38 @@ _DROPOUT, _DROPOUT_ROWS = 0.2, 100.0  # the largest rate; rows of one more netwo
 
 @dataclass(frozen=True)
 class FitData:
-    """What a training run is about: rows of positive weight, and how they are standardised.
+    """What a training run is about: different rows, and how they are standardised.
 
-    `places` are those of the rows of `fit` among them, where that was asked.
+    Attributes
+    ----------
+    X : ndarray of shape (n, d)
+    weights : ndarray of shape (n,) or None
+        How many of the rows as given each stands for; None is one each.
+    standardizer : Standardizer
+    rng : RandomState
+    ties : Ties or None
+        Of the rows as given.
+    places, given_weights : ndarray of shape (n_given,) or None
+        Where the rows as given are among these, and their weights.
     """
 
     X: np.ndarray
     weights: np.ndarray | None
     standardizer: Standardizer
     rng: np.random.RandomState
+    ties: Ties | None = None
     places: np.ndarray | None = None
+    given_weights: np.ndarray | None = None
 
     @property
-    def total_weight(self) -> float:
-        """Sum of the weights; the number of rows where there are none."""
-        return float(len(self.X) if self.weights is None else self.weights.sum())
+    def n_given(self) -> float:
+        """Number of the rows as given."""
+        return self.rows.n_rows
+
+    @property
+    def rows(self) -> Portion:
+        """All of the rows."""
+        return Portion(np.arange(len(self.X)), self.weights)
 
 
 @dataclass(frozen=True)
@@ -142,8 +159,9 @@ def first_data(
     """Checked and measured rows of a fit, and the attributes that describe their columns."""
     rows, described = first_rows(estimator, X)
     names = column_names(X, rows.shape[1])
-    weights = check_weights(sample_weight, len(rows))
-    rows, weights, places = merged_rows(rows, weights)
+    given = check_weights(sample_weight, len(rows))
+    ties = column_ties(rows, given)
+    rows, weights, places = merged_rows(rows, given)
     if len(rows) < 2:
         raise ValueError(
             f"{type(estimator).__name__} needs at least two different rows of positive weight. "
@@ -153,9 +171,11 @@ def first_data(
     form, dequantize = estimator.standardize, estimator.dequantize
     if form == "auto":  # a warm start keeps what was chosen
         kept = getattr(estimator, "standardize_", None)
-        form = chosen_form(rows, weights, dequantize) if kept is None else kept
-    standardizer = Standardizer.fit(rows, weights, form=form, dequantize=dequantize, names=names)
-    return FitData(rows, weights, standardizer, rng, places), described
+        form = chosen_form(rows, weights, ties, dequantize) if kept is None else kept
+    standardizer = Standardizer.fit(
+        rows, weights, form=form, dequantize=dequantize, names=names, ties=ties
+    )
+    return FitData(rows, weights, standardizer, rng, ties, places, given), described
 
 
 def next_data(
@@ -167,10 +187,9 @@ def next_data(
 ) -> FitData:
     """Checked rows of a later chunk, in the standardisation of the first."""
     rows = check_rows(estimator, X)
-    weights = check_weights(sample_weight, len(rows))
-    rows, weights, places = merged_rows(rows, weights)
+    rows, weights, _ = merged_rows(rows, check_weights(sample_weight, len(rows)))
     rng = np.random.RandomState([integer_seeds(estimator.random_state, 1)[0], n_steps])
-    return FitData(rows, weights, standardizer, rng, places)
+    return FitData(rows, weights, standardizer, rng)
 
 
 def check_first_chunk(estimator: BaseEstimator, X: np.ndarray) -> None:
@@ -184,69 +203,14 @@ def check_first_chunk(estimator: BaseEstimator, X: np.ndarray) -> None:
         )
 
 
-def merged_rows(
-    X: np.ndarray, weights: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """Each row of positive weight once, with the summed weight of its repeats.
-
-    A repeated row and a weighted one are then the same thing, and no copy of a training
-    row is held out for validation.  They come in the order of first appearance; a table without
-    repeats comes back as it is.  Third are the places of the rows of X among them, -1 for those
-    of weight zero.
-    """
-    kept = np.arange(len(X)) if weights is None else np.flatnonzero(weights > 0)
-    places = np.full(len(X), -1)
-    if len(kept) < len(X):
-        X, weights = X[kept], weights[kept]
-    hashes = _row_hashes(X)
-    if not _has_repeats(hashes):
-        places[kept] = np.arange(len(X))
-        return X, weights, places
-    first, group = np.unique(hashes, return_index=True, return_inverse=True)[1:]
-    twin = first[group.ravel()]
-    repeats = np.flatnonzero(twin != np.arange(len(X)))
-    collided = repeats[(X[repeats] != X[twin[repeats]]).any(axis=1)]
-    twin[collided] = collided
-    distinct, places[kept] = np.unique(twin, return_inverse=True)
-    summed = np.bincount(twin, weights=weights, minlength=len(X))[distinct]
-    even = (summed == summed[0]).all()
-    return X[distinct], None if even else summed.astype(np.float64), places
-
-
-def _has_repeats(values: np.ndarray) -> bool:
-    ordered = np.sort(values)
-    return bool((ordered[1:] == ordered[:-1]).any())
-
-
-def _row_hashes(X: np.ndarray) -> np.ndarray:
-    """A 64-bit hash of every row: a mixing function over its columns' bits, in turn."""
-    hashes = np.zeros(len(X), dtype=np.uint64)
-    for column in X.T:
-        bits = (column.astype(np.float64) + 0.0).view(np.uint64)  # + 0.0 makes -0.0 positive
-        hashes = (hashes ^ bits) * np.uint64(0x9E3779B97F4A7C15)
-        hashes ^= hashes >> np.uint64(29)
-        hashes *= np.uint64(0xBF58476D1CE4E5B9)
-        hashes ^= hashes >> np.uint64(32)
-    return hashes
-
-
-def split_rows(
-    n_rows: int, fraction: float, rng: np.random.RandomState
-) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers for training and for validation, at least one of each, few enough of these."""
-    order = rng.permutation(n_rows)
-    n_held = min(max(1, round(fraction * n_rows)), n_rows - 1, _MAX_HELD)
-    return np.sort(order[n_held:]), np.sort(order[:n_held])
-
-
 def train(
     estimator: BaseEstimator,
     data: FitData,
     spec: NetworkSpec,
     loss: Loss,
     *,
-    training: np.ndarray,
-    validation: np.ndarray | None,
+    training: Portion,
+    validation: Portion | None,
     n_rounds: int,
     previous: FittedNetwork | None,
     mixture: Mixture | None = None,
@@ -280,14 +244,13 @@ def train(
         decays=decays,
         later_rounds=later_rounds,
     )
-    weights = None if data.weights is None else data.weights / data.weights[training].mean()
     z = data.standardizer
     normal = z.normal if loss.bounded else np.vstack([z.normal, z.spread(_SPREAD)])
     device = resolve_device(estimator.device)
     network, record = train_network(
         spec,
         loss,
-        RowSource(data.X, weights, z.transform, z.uniform, normal, device),
+        RowSource(data.X, z.transform, z.uniform, normal, device),
         training,
         validation,
         plan,

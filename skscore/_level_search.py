@@ -16,8 +16,10 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.parallel import Parallel, delayed
 
 from skscore._bridge import NetworkSpec
-from skscore._fitting import FitData, hidden_widths, level_criterion, split_rows, train
+from skscore._fitting import FitData, hidden_widths, level_criterion, train
+from skscore._rows import split
 from skscore._standardize import Standardizer
+from skscore._training import Portion
 from skscore._validation import finite_results
 from skscore.losses import DiffusionScoreMatching
 from skscore.noise import VarianceExploding
@@ -27,7 +29,7 @@ SIGMA_RANGE = (0.01, 1.0)
 
 N_LEVELS = 10
 
-Fold = tuple[np.ndarray, np.ndarray]
+Fold = tuple[Portion, Portion]
 
 
 def level_grid(data: FitData, standardize: str | None, n_levels: int = N_LEVELS) -> np.ndarray:
@@ -58,7 +60,8 @@ class LevelSearch:
         share = self.weights / self.weights.sum()
         centred = values - (values @ share)[:, None]
         n = np.count_nonzero(share)
-        return np.sqrt(centred**2 @ share**2 * n / max(n - 1, 1))
+        variance = centred**2 @ (share**2 / np.maximum(self.weights, 1))  # a row may be many
+        return np.sqrt(variance * n / max(n - 1, 1))
 
     def best(self, *, one_std_error: bool = False) -> int:
         """Number of the level of highest criterion.
@@ -98,9 +101,9 @@ def search_levels(
         delayed(_judge)(estimator, data, sigmas, fold, int(seed))
         for fold, seed in zip(folds, seeds, strict=True)
     )
-    held = np.concatenate([fold[1] for fold in folds])
-    weights = np.ones(len(held)) if data.weights is None else data.weights[held]
-    ends = np.cumsum([0, *(len(fold[1]) for fold in folds)])
+    held = [np.ones(len(h)) if h.weights is None else h.weights for _, h in folds]
+    weights = np.concatenate(held)
+    ends = np.cumsum([0, *(len(part) for part in held)])
     parts = tuple(np.arange(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True))
     values = np.concatenate(judged, axis=1)
     finite_results(values.T, f"the criterion of {type(estimator).__name__}")
@@ -111,18 +114,23 @@ def _judge(
     estimator: BaseEstimator, data: FitData, sigmas: np.ndarray, fold: Fold, seed: int
 ) -> np.ndarray:
     """Criterion (n_levels, n_held) of the rows a fold leaves out."""
-    index, held = fold
+    training, held = fold
     rng = np.random.RandomState(seed)
     patience = -(-estimator.n_iter_no_change // 2)  # the mean over levels is a smoother guide
     estimator = clone(estimator).set_params(n_iter_no_change=patience)
-    rows, weights = data.X[index], None if data.weights is None else data.weights[index]
+    rows, weights = data.X[training.index], training.weights
     standardizer = Standardizer.fit(
-        rows, weights, form=estimator.standardize, dequantize=estimator.dequantize, warn=False
+        rows,
+        weights,
+        form=estimator.standardize,
+        dequantize=estimator.dequantize,
+        warn=False,
+        ties=data.ties,
     )
     part = FitData(rows, weights, standardizer, rng)
-    split = np.arange(len(rows)), None
+    parts = part.rows, None
     if estimator.early_stopping:
-        split = split_rows(len(rows), estimator.validation_fraction, rng)
+        parts = split(part.rows, estimator.validation_fraction, rng)
     sigma_range = float(sigmas[0]), float(sigmas[-1])
     spec = NetworkSpec(
         estimator.network,
@@ -138,12 +146,12 @@ def _judge(
         part,
         spec,
         loss,
-        training=split[0],
-        validation=split[1],
+        training=parts[0],
+        validation=parts[1],
         n_rounds=estimator.max_iter,
         previous=None,
         report=False,  # how one of many trainings ended is no news
     )
     return level_criterion(
-        network, standardizer, estimator.device, standardizer.transform(data.X[held]), sigmas
+        network, standardizer, estimator.device, standardizer.transform(data.X[held.index]), sigmas
     )

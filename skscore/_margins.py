@@ -31,6 +31,7 @@ from scipy.special import erfcx, log_ndtr, logsumexp, ndtri_exp
 
 _NUMBERS = (1, 2, 3, 4, 6, 8, 12)
 _MOST_ATOMS = 1000
+_HEAVY_SHARE = 0.01
 _FLOOR = 1e-5  # least variance of a component, in units of the column's
 _EM_STEPS, _EM_TOL = 100, 1e-5
 _INVERSE_STEPS, _INVERSE_TOL = 200, 1e-14
@@ -226,7 +227,8 @@ def _fit_column(
     """Weights, means and scales of the mixture of a column; one component is a line."""
     values, place = np.unique(x[w > 0].astype(np.float64), return_inverse=True)
     mass = np.bincount(place.ravel(), weights=w[w > 0])
-    n = mass.sum() ** 2 / np.square(mass).sum()
+    light = np.minimum(mass, _HEAVY_SHARE * mass.sum())  # a heavier value is many at one place
+    n = light.sum() ** 2 / np.square(light).sum()
     mass = mass / mass.sum()
     unit = max(values[-1] - values[0], np.finfo(float).tiny)
     location = values[0] + unit * (mass @ ((values - values[0]) / unit))

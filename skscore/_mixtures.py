@@ -19,7 +19,8 @@ from sklearn.mixture import GaussianMixture
 
 from skscore._bridge import ClosedForm, FittedNetwork, Mixture, NetworkSpec, apply_in_chunks
 from skscore._fitting import FitData
-from skscore._training import Record
+from skscore._rows import drawn_index
+from skscore._training import Portion, Record
 
 _COMPONENTS = (1, 2, 3, 5, 8, 12, 20, 32)
 _MOST_ROWS, _MOST_HELD = 5000, 500
@@ -57,13 +58,9 @@ def _numbers(n: int, d: int) -> list[int]:
     return [k for k in _COMPONENTS if k <= most]
 
 
-def standardised_rows(data: FitData, index: np.ndarray, most: int) -> np.ndarray:
-    """Rows at an index as training sees them, at most so many, drawn by their weights."""
-    if data.weights is not None:
-        share = data.weights[index] / data.weights[index].sum()
-        index = data.rng.choice(index, size=min(len(index), most), p=share)
-    elif len(index) > most:
-        index = data.rng.choice(index, size=most, replace=False)
+def standardised_rows(data: FitData, rows: Portion, most: int) -> np.ndarray:
+    """Rows as training sees them, at most so many, as often as they count."""
+    index = drawn_index(rows, most, data.rng)
     z = data.standardizer
     return z.jitter(z.transform(data.X[index]), data.rng)
 
@@ -72,7 +69,7 @@ def train_on_mixture(
     run: Run,
     spec: NetworkSpec,
     data: FitData,
-    rows: tuple[np.ndarray, np.ndarray | None],
+    rows: tuple[Portion, Portion | None],
     n_components: int | str,
     n_rounds: int,
     device: str,
@@ -85,7 +82,8 @@ def train_on_mixture(
     training, held = rows
     if held is None and n_components == "auto":
         return run(spec=spec, n_rounds=n_rounds, previous=None)
-    held = standardised_rows(data, training if held is None else held, _MOST_HELD)
+    judges = training if held is None else held
+    held = standardised_rows(data, judges, _MOST_HELD)
     known = standardised_rows(data, training, _MOST_ROWS)
     mixture = fit_mixture(known, held, n_components, int(data.rng.randint(2**31 - 1)))
     resting = replace(spec, n_components=len(mixture.weights))
@@ -99,7 +97,7 @@ def train_on_mixture(
         spec=spec, n_rounds=n_trial, previous=None, later_rounds=later_rounds, report=False
     )
     gains = _log_density(mixture, held) - _network_log_density(trial, held, device)
-    if gains.mean() > _MARGIN * gains.std() / len(gains) ** 0.5:
+    if gains.mean() > _MARGIN * gains.std() / min(len(gains), judges.n_rows) ** 0.5:
         return run(spec=resting, n_rounds=n_rounds, previous=None, mixture=mixture)
     if record.status != "max_iter":
         return trial, record

@@ -18,8 +18,10 @@ from skscore._base import BaseScoreEstimator
 from skscore._bridge import FittedNetwork
 from skscore._chains import check_draws, check_n_samples, pick
 from skscore._documentation import shared_documentation
-from skscore._fitting import FitData, Objective, split_rows
+from skscore._fitting import FitData, Objective
 from skscore._level_search import level_grid, search_levels
+from skscore._rows import split
+from skscore._training import Portion
 from skscore._validation import Interval, StrOptions, check_fitted
 from skscore.losses import (
     PROJECTIONS,
@@ -113,7 +115,7 @@ class _WithoutNoise(_OneLevel):
         return Objective(self._loss())
 
     def _learnt(
-        self, data: FitData, network: FittedNetwork, held: np.ndarray | None
+        self, data: FitData, network: FittedNetwork, held: Portion | None
     ) -> dict[str, Any]:
         return {}
 
@@ -167,7 +169,7 @@ class OneNoiseLevel(_OneLevel):
         return Objective(loss, {"sigma": sigma}, learnt)
 
     def _learnt(
-        self, data: FitData, network: FittedNetwork, held: np.ndarray | None
+        self, data: FitData, network: FittedNetwork, held: Portion | None
     ) -> dict[str, Any]:
         return {"sigma_": network.spec.sigma}
 
@@ -496,6 +498,6 @@ class DenoisingScoreEstimator(OneNoiseLevel, BaseScoreEstimator):
             return float(self.sigma), {}
         if previous is not None:
             return previous.spec.sigma, {}
-        split = split_rows(len(data.X), _SEARCH_FRACTION, data.rng)
-        search = search_levels(self, data, level_grid(data, self.standardize), [split])
+        parts = split(data.rows, _SEARCH_FRACTION, data.rng)
+        search = search_levels(self, data, level_grid(data, self.standardize), [parts])
         return float(search.sigmas[search.best()]), {}

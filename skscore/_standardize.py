@@ -10,9 +10,9 @@ log-density that of z plus ``log |det W|``.
 With ``"normal"`` each column goes through a curved map of its own first
 (:mod:`skscore._margins`), and what is said of x above is whitening its values u.  With slopes
 u', curvatures c and ``g = W' s(z)`` the score of x is then ``u' g + c``, its Jacobian ``diag(u')
-W' J W diag(u') + diag(u' c g + c')``, and the log-density has ``sum log u'`` more.  Columns with
-dequantisation noise stay linear, and so do all where a direction has no variance: noise of
-standardised rows is then noise of the rows.
+W' J W diag(u') + diag(u' c g + c')``, and the log-density has ``sum log u'`` more.  Columns of
+rounded values or with dequantisation noise stay linear, and so do all where a direction has no
+variance: noise of standardised rows is then noise of the rows.
 
 The correlation matrix C is shrunk to ``(1 - a) C + a I`` with the a that
 maximises the leave-one-out likelihood of a Gaussian (Hoffbeck and Landgrebe
@@ -48,6 +48,7 @@ _CHUNK = 65_536
 _SHRINKAGE_ROWS = 10_000
 _MARGIN_ROWS = 100_000
 _TIES_ROWS = 100_000
+_HEAVY_SHARE = 0.01
 _SHRINKAGES = np.concatenate([[0.0], np.geomspace(1e-8, 1.0, 33)])
 
 
@@ -124,14 +125,17 @@ class Standardizer:
         dequantize: bool = False,
         names: list[str] | None = None,
         warn: bool = True,
+        ties: Ties | None = None,
     ) -> Standardizer:
         """Measure (n, d) rows with optional weights (n,); `names` are for the warnings.
 
-        The `form` is "whiten", "scale", "normal" or None.
+        The `form` is "whiten", "scale", "normal" or None.  `ties` are those of the rows as
+        they were given, where these have their repeats merged.
         """
         names = [str(j) for j in range(X.shape[1])] if names is None else names
         location, scale, correlation, constant = _moments(X, weights, names)
-        gaps = np.where(constant, 0.0, column_gaps(X))
+        ties = column_ties(X, weights) if ties is None else ties
+        gaps = np.where(constant, 0.0, ties.gaps)
         if gaps.any() and not dequantize:
             if warn:
                 _warn_ties(gaps, names)
@@ -161,21 +165,28 @@ class Standardizer:
             uniform=((np.diag(gaps) / scale) @ T)[gaps > 0],
             normal=floors @ T,
         )
-        return plain.with_margins(X, weights, dequantize) if form == "normal" else plain
+        return plain.with_margins(X, weights, ties, gaps) if form == "normal" else plain
 
     def with_margins(
-        self, X: np.ndarray, weights: np.ndarray | None, dequantize: bool
+        self, X: np.ndarray, weights: np.ndarray | None, ties: Ties, gaps: np.ndarray
     ) -> Standardizer:
-        """The form "normal", from that of "whiten"; itself where all columns must be linear."""
+        """The form "normal", from that of "whiten"; itself where all columns must be linear.
+
+        These are lattices, and columns that get noise of their `gaps` (d,).
+        """
         if len(self.normal):
             return self
-        margins = Margins.fit(X, weights, linear=column_gaps(X) > 0)
+        margins = Margins.fit(X, weights, linear=ties.lattice | (gaps > 0))
         if not margins.curved.any():
             return self
         rows = _spread_rows(X, _MARGIN_ROWS)  # enough, and no copy of a large table
         some = None if weights is None else weights[rows]
         inner = Standardizer.fit(
-            margins.transform(X[rows]), some, dequantize=dequantize, warn=False
+            margins.transform(X[rows]),
+            some,
+            dequantize=gaps.any(),
+            warn=False,
+            ties=Ties(gaps / margins.scales[:, 0], ties.lattice),
         )
         return replace(inner, mean=self.mean, covariance=self.covariance, margins=margins)
 
@@ -274,15 +285,49 @@ def _spread_rows(X: np.ndarray, most: int) -> slice:
     return slice(None, None, max(1, -(-len(X) // most)))
 
 
-def column_gaps(X: np.ndarray) -> np.ndarray:
-    """Median gap between the distinct values of each column with ties, else zero."""
-    rows = X[_spread_rows(X, _TIES_ROWS)]
-    gaps = np.zeros(X.shape[1])
-    for j in range(X.shape[1]):
-        distinct = np.unique(rows[:, j]).astype(np.float64)
-        if 1 - len(distinct) / len(rows) > TIES and len(distinct) > 1:
-            gaps[j] = np.median(np.diff(distinct))
-    return gaps
+@dataclass(frozen=True)
+class Ties:
+    """Which columns have ties.
+
+    Attributes
+    ----------
+    gaps : ndarray of shape (d,)
+        Median distance of neighbouring distinct values of tied columns; zero for others.
+    lattice : ndarray of shape (d,)
+        Whether values repeat all over the column, and not only a few that have much of the mass.
+    """
+
+    gaps: np.ndarray
+    lattice: np.ndarray
+
+
+def column_ties(X: np.ndarray, weights: np.ndarray | None = None) -> Ties:
+    """The ties of (n, d) rows with optional weights (n,).
+
+    A column is tied where more than 5 % of its values repeat, or where *atoms* have more than 5 %
+    of the mass: values of at least 5 % each, and of twice the mean.
+    """
+    if weights is not None:
+        X, weights = X[weights > 0], weights[weights > 0]
+    if len(X) > _TIES_ROWS:
+        some = np.random.RandomState(0).choice(len(X), _TIES_ROWS, replace=False)
+        X, weights = X[some], None if weights is None else weights[some]
+    gaps, lattice = zip(*(_ties(column, weights) for column in X.T), strict=True)
+    return Ties(np.array(gaps), np.array(lattice))
+
+
+def _ties(column: np.ndarray, weights: np.ndarray | None) -> tuple[float, bool]:
+    """Gap of a column, and whether it is a lattice."""
+    values, place, counts = np.unique(column, return_inverse=True, return_counts=True)
+    mass = counts if weights is None else np.bincount(place.ravel(), weights=weights)
+    mass = mass / mass.sum()
+    atoms = mass >= max(TIES, 2 / len(values))
+    repeats = 1 - len(values) / len(column)
+    if len(values) < 2 or max(repeats, mass[atoms].sum()) <= TIES:
+        return 0.0, False
+    rest = counts[~atoms]
+    lattice = len(rest) == 0 or 1 - len(rest) / rest.sum() > TIES
+    return float(np.median(np.diff(values.astype(np.float64)))), bool(lattice)
 
 
 def _warn_ties(gaps: np.ndarray, names: list[str]) -> None:
@@ -323,7 +368,8 @@ def _eigen(
     rows = _spread_rows(X, _SHRINKAGE_ROWS)
     projections = (((X[rows] - location) / scale) @ vectors[:, ~null]) ** 2
     w = np.ones(len(projections)) if weights is None else weights[rows]
-    n_effective = max(2.0, len(X) * (w.mean() ** 2 / np.mean(w**2)))
+    light = np.minimum(w, _HEAVY_SHARE * w.sum())  # a heavier row is many rows at one place
+    n_effective = max(2.0, len(X) * (light.mean() ** 2 / np.mean(light**2)))
     a = _shrinkage(projections, w, np.maximum(values[~null], 0.0), n_effective)
     values = np.where(null, floor, np.maximum((1 - a) * values + a, floor))
     return values, vectors, null

@@ -46,10 +46,29 @@ BatchLoss = Callable[[nn.Module], Tensor]
 
 
 class Rows(Protocol):
-    """A source of rows: those at an index (b,), as (b, d), and their weights (b,)."""
+    """A source of rows: those at an index (b,), as (b, d)."""
 
-    def take(self, index: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Rows and weights at `index`."""
+    def take(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        """Rows at `index`."""
+
+
+@dataclass(frozen=True)
+class Portion:
+    """Some rows of a table by their numbers (m,), and how much each counts; None is alike.
+
+    The training loop visits rows as often as they count.
+    """
+
+    index: Any
+    weights: Any = None
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def n_rows(self) -> float:
+        """How many rows they stand for."""
+        return float(len(self.index) if self.weights is None else self.weights.sum())
 
 
 @dataclass(frozen=True)
@@ -99,15 +118,32 @@ def steps_per_round(n_rows: int, batch_size: int) -> int:
     return min(max(math.ceil(n_rows / batch_size), MIN_STEPS), MAX_STEPS)
 
 
-def _batches(index: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+def _batches(rows: Portion, size: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Endless batches from passes that are shuffled anew."""
-    places = index[:0]
+    places = rows.index[:0]
     while True:
         while len(places) < size:
-            order = torch.randperm(len(index), generator=generator, device=index.device)
+            order = _pass(rows, generator)
             places = torch.cat([places, order]) if len(places) else order
-        yield index[places[:size]]
+        yield rows.index[places[:size]]
         places = places[size:]
+
+
+def _pass(rows: Portion, generator: torch.Generator) -> Tensor:
+    """As many places as there are rows, in random order: each once, or as often as it counts.
+
+    Weighted ones are systematic draws: a row that counts r times the mean comes ``floor(r)`` or
+    ``ceil(r)`` times.
+    """
+    n, device = len(rows), rows.index.device
+    order = torch.randperm(n, generator=generator, device=device)
+    if rows.weights is None:
+        return order
+    ends = rows.weights[order].cumsum(0)
+    shift = torch.rand(1, generator=generator, device=device, dtype=ends.dtype)
+    points = (torch.arange(n, device=device, dtype=ends.dtype) + shift) * (ends[-1] / n)
+    drawn = order[torch.searchsorted(ends, points).clamp_max(n - 1)]
+    return drawn[torch.randperm(n, generator=generator, device=device)]
 
 
 def _snapshot(model: nn.Module) -> State:
@@ -162,12 +198,12 @@ class _Trainer:
             self.optimizer.load_state_dict(saved)
             self.n_steps = resume.n_steps
 
-    def step(self, losses: BatchLoss, weight: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, losses: BatchLoss) -> tuple[Tensor, Tensor]:
         """Move once; the loss and whether the step was skipped, both on the device."""
         self.optimizer.param_groups[0]["lr"] = self._learning_rate()
         for vector in self._weights:
             vector.grad.zero_()
-        value = torch.dot(weight, losses(self.model)) / len(weight)
+        value = losses(self.model).mean()
         value.backward()
         norms = [torch.linalg.vector_norm(vector.grad).float() for vector in self._weights]
         norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
@@ -227,10 +263,9 @@ def _run_round(
         block = [next(batches)]
         n_batches = min(max(1, _BLOCK // len(block[0])), n_steps - done)
         block.extend(islice(batches, n_batches - 1))
-        x, weight = rows.take(torch.cat(block), generator)
-        losses = _prepared(loss, x, n_batches, generator)
-        for batch, part in zip(losses, weight.chunk(n_batches), strict=True):
-            values[done], skipped[done] = trainer.step(batch, part)
+        x = rows.take(torch.cat(block), generator)
+        for batch in _prepared(loss, x, n_batches, generator):
+            values[done], skipped[done] = trainer.step(batch)
             done += 1
     return values[skipped == 0].mean().item(), int(skipped.sum().item())
 
@@ -251,40 +286,48 @@ class _Verdict:
         """Mean gain over another verdict, less `margin` standard errors of the differences."""
         if not math.isfinite(self.score()) or not math.isfinite(other.score()):
             return -math.inf if math.isinf(self.score()) else math.inf
-        gains = (self.weights / self.weights.mean()) * (other.losses - self.losses)
-        error = gains.std().item() / len(gains) ** 0.5 if len(gains) > 1 else 0.0
-        return gains.mean().item() - margin * error
+        share, gains = self.weights / self.weights.sum(), other.losses - self.losses
+        mean, n = share @ gains, len(gains)
+        # A row of weight k stands for k: its part of the variance is that of k rows.
+        squares = share.square() / self.weights.clamp_min(1.0) * (gains - mean).square()
+        error = (squares.sum() * n / max(n - 1, 1)).sqrt()
+        return (mean - margin * error).item()
 
 
 @torch.no_grad()
-def _judge(model: nn.Module, loss: Loss, rows: Rows, index: Tensor, seed: int) -> _Verdict:
-    """Losses on the held-out rows, with the same draws at every call."""
-    generator = torch.Generator(index.device).manual_seed(seed)
-    repeats = math.ceil(_VALIDATION_DRAWS / len(index)) if loss.random else 1
+def _judge(model: nn.Module, loss: Loss, rows: Rows, held: Portion, seed: int) -> _Verdict:
+    """Losses on the held-out rows, with the same draws at every call.
+
+    Under a random loss a row is visited as often as it counts, and at least once.
+    """
+    generator = torch.Generator(held.index.device).manual_seed(seed)
+    weights = torch.ones(len(held), dtype=torch.float64, device=held.index.device)
+    weights = weights if held.weights is None else held.weights
+    repeats = math.ceil(_VALIDATION_DRAWS / len(held)) if loss.random else 1
+    visits = (repeats * weights / weights.mean()).ceil().long() if loss.random else repeats
     model.eval()
-    losses, weights = [], []
-    for part in index.repeat(repeats).split(_VALIDATION_CHUNK):
-        x, weight = rows.take(part, generator)
+    place = torch.arange(len(held), device=held.index.device).repeat_interleave(visits)
+    losses = []
+    for part in held.index[place].split(_VALIDATION_CHUNK):
+        x = rows.take(part, generator)
         losses.append(loss(model, x, generator=generator).double())
-        weights.append(weight.double())
-    return _Verdict(
-        torch.cat(losses).reshape(repeats, -1).mean(0), torch.cat(weights)[: len(index)]
-    )
+    sums = torch.zeros_like(weights).index_add_(0, place, torch.cat(losses))
+    return _Verdict(sums / visits, weights)
 
 
 def train(
     model: nn.Module,
     loss: Loss,
     rows: Rows,
-    training: Tensor,
-    validation: Tensor | None,
+    training: Portion,
+    validation: Portion | None,
     plan: Plan,
     *,
     generator: torch.Generator,
     resume: Record | None = None,
     on_round: Callable[[dict[str, Any]], None] | None = None,
 ) -> Record:
-    """Fit `model` to the rows at the index `training`.
+    """Fit `model` to the rows of the portion `training`.
 
     Parameters
     ----------
@@ -292,9 +335,9 @@ def train(
         Moved in place.
     loss : Loss
     rows : Rows
-    training, validation : Tensor of int64
-        Row numbers; without validation rows every round is trained and the last
-        average is kept.
+    training, validation : Portion
+        Tensors of row numbers (int64) and weights (float64); without validation rows every
+        round is trained and the last average is kept.
     plan : Plan
     generator : Generator
         On the device of the model.

@@ -163,7 +163,7 @@ def _refuse_non_finite(estimator: Any, X: np.ndarray, names: list[str]) -> None:
 
 
 def check_weights(sample_weight: ArrayLike | None, n_rows: int) -> np.ndarray | None:
-    """Weights as float64 with some positive value; None where they are all equal."""
+    """Weights as float64, the largest of them one; None where they are all equal."""
     if sample_weight is None:
         return None
     try:
@@ -182,7 +182,7 @@ def check_weights(sample_weight: ArrayLike | None, n_rows: int) -> np.ndarray | 
         raise ValueError("sample_weight must be finite and not negative.")
     if not weights.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")
-    return None if (weights == weights[0]).all() else weights
+    return None if (weights == weights[0]).all() else weights / weights.max()
 
 
 def check_metric(metric: ArrayLike | None, n_features: int) -> np.ndarray | None:

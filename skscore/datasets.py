@@ -17,7 +17,7 @@ from sklearn.utils import check_array, check_random_state
 from skscore._bridge import ClosedForm
 from skscore._chains import check_n_samples
 from skscore._params import check_count, check_positive
-from skscore._standardize import column_gaps
+from skscore._standardize import column_ties
 
 __all__ = [
     "Distribution",
@@ -431,5 +431,5 @@ def dequantize(X: ArrayLike, random_state: Any = None) -> np.ndarray:
     300
     """
     X = np.array(X, dtype=np.float64)
-    gaps = column_gaps(X)
+    gaps = column_ties(X).gaps
     return X + gaps * check_random_state(random_state).uniform(-0.5, 0.5, size=X.shape)

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
-from sklearn.model_selection import KFold
 
 from skscore._base import BaseScoreEstimator
 from skscore._bridge import FittedNetwork
 from skscore._documentation import shared_documentation
 from skscore._fitting import FitData
 from skscore._level_search import Fold, LevelSearch, level_grid, search_levels
+from skscore._rows import folds, given_folds
 from skscore._score_matching import OneNoiseLevel
 from skscore._validation import HasMethods, Interval, StrOptions
 from skscore.noise import KERNELS
@@ -41,7 +41,8 @@ class DenoisingScoreEstimatorCV(OneNoiseLevel, BaseScoreEstimator):
     cv : int in [2, inf), splitter or iterable of (training rows, other rows), default=5
         Number of folds, of shuffled rows; or a splitter of scikit-learn; or the row numbers of
         each fold.  A number of folds splits the different rows, so that no copy of a training
-        row is left out.
+        row is left out, but for rows that stand for ten and more, or 5 % of all: these are in
+        all folds.
     one_std_error : bool, default=False
         Whether to take the largest level whose criterion is within one standard error of the
         best, that of the row by row differences: a smoother score where the data do not tell.
@@ -193,22 +194,18 @@ class DenoisingScoreEstimatorCV(OneNoiseLevel, BaseScoreEstimator):
         return sigmas
 
     def _folds(self, data: FitData) -> list[Fold]:
-        """Row numbers of training and left-out rows; splits of the rows of `fit` are merged."""
+        """Training and left-out rows; splits of the rows of `fit` are merged."""
         if isinstance(self.cv, Integral):
-            shuffled = KFold(
-                min(self.cv, len(data.X)), shuffle=True, random_state=data.rng.randint(2**31 - 1)
-            )
-            return list(shuffled.split(data.X))
+            return folds(data.rows, self.cv, data.rng)
         n = len(data.places)
-        splits = list(self.cv.split(np.empty((n, 1))) if hasattr(self.cv, "split") else self.cv)
-        folds = [tuple(np.unique(data.places[part]) for part in split) for split in splits]
-        folds = [tuple(part[part >= 0] for part in fold) for fold in folds]
-        if not folds or min(min(len(training) - 1, len(held)) for training, held in folds) < 1:
+        splits = self.cv.split(np.empty((n, 1))) if hasattr(self.cv, "split") else self.cv
+        parts = given_folds(splits, data.places, data.given_weights, len(data.X))
+        if not parts or min(min(len(training) - 1, len(held)) for training, held in parts) < 1:
             raise ValueError(
                 f"The 'cv' parameter of {type(self).__name__} must leave two different rows of "
                 f"positive weight for training in each fold, and one to judge by. Got {self.cv!r}."
             )
-        return folds
+        return parts
 
 
 def _results(search: LevelSearch) -> dict[str, Any]:

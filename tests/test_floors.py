@@ -24,6 +24,7 @@ FLOORS = [
         "metrics._two_sample",
         "metrics._stein",
         "metrics",
+        "_rows",
         "_chains",
     ],
     ["_margins", "_standardize", "_choice", "_fitting", "_mixtures", "_level_search"],

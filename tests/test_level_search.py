@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from sklearn.model_selection import KFold
 
 from skscore import DenoisingScoreEstimator, _level_search
 from skscore._fitting import first_data
 from skscore._level_search import LevelSearch, level_grid, search_levels
+from skscore._rows import folds, given_folds
 from skscore.datasets import make_gaussian, make_moons
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -72,20 +72,21 @@ def test_one_network_is_trained_for_each_fold(brief, monkeypatch):
         _level_search, "train", lambda *a, **k: fits.append(a[1].X) or train(*a, **k)
     )
     data, _ = first_data(brief, LAW.sample(60, 0), None)
-    folds = list(KFold(3).split(data.X))
-    search = search_levels(brief, data, np.geomspace(0.1, 1, 4), folds)
+    parts = folds(data.rows, 3, data.rng)
+    search = search_levels(brief, data, np.geomspace(0.1, 1, 4), parts)
     assert [len(rows) for rows in fits] == [40, 40, 40]
     assert search.values.shape == (4, 60)
-    for rows, (training, _) in zip(fits, folds, strict=True):
-        np.testing.assert_array_equal(rows, data.X[training])
+    for rows, (training, _) in zip(fits, parts, strict=True):
+        np.testing.assert_array_equal(rows, data.X[training.index])
 
 
 def test_each_fold_has_its_own_rows_and_weights(brief):
     X, w = LAW.sample(60, 0), np.arange(1.0, 61.0)
     data, _ = first_data(brief, X, w)
-    folds = [(np.arange(20, 60), np.arange(20)), (np.arange(40), np.arange(40, 60))]
-    search = search_levels(brief, data, np.array([0.1, 1.0]), folds)
-    np.testing.assert_array_equal(search.weights, np.r_[w[:20], w[40:]])
+    splits = [(np.arange(20, 60), np.arange(20)), (np.arange(40), np.arange(40, 60))]
+    parts = given_folds(splits, data.places, data.given_weights, 60)
+    search = search_levels(brief, data, np.array([0.1, 1.0]), parts)
+    np.testing.assert_allclose(search.weights, np.r_[w[:20], w[40:]] / 60)
     assert [list(rows[[0, -1]]) for rows in search.folds] == [[0, 19], [20, 39]]
 
 
@@ -93,7 +94,7 @@ def test_the_criterion_of_a_gaussian_is_that_of_its_noised_score(brief):
     """Half the columns times 2 a - a^2, a = 1 / (1 + sigma^2): the exact scores' own."""
     data, _ = first_data(brief, LAW.sample(1000, 0), None)
     sigmas = np.array([0.1, 0.5, 1.0])
-    search = search_levels(brief, data, sigmas, list(KFold(2).split(data.X)))
+    search = search_levels(brief, data, sigmas, folds(data.rows, 2, data.rng))
     a = 1 / (1 + sigmas**2)
     np.testing.assert_allclose(search.means(), 2 * a - a**2, atol=0.12)
 
@@ -103,6 +104,6 @@ def test_the_search_is_affine_invariant(brief):
     found = []
     for rows in (X, X @ [[1e3, 0.0], [0.0, 1e-3]] + 5):
         data, _ = first_data(brief, rows, None)
-        folds = list(KFold(2).split(data.X))
-        found.append(search_levels(brief, data, np.geomspace(0.1, 1, 3), folds).means())
+        parts = folds(data.rows, 2, data.rng)
+        found.append(search_levels(brief, data, np.geomspace(0.1, 1, 3), parts).means())
     np.testing.assert_allclose(*found, rtol=0.02, atol=0.02)

@@ -160,7 +160,7 @@ def test_auto_searches_a_single_split(monkeypatch):
     est = DenoisingScoreEstimator(sigma="auto", **BRIEF).fit(X)
     ((training, held),) = folds[0]
     assert (len(training), len(held)) == (240, 60)
-    assert not set(training) & set(held)
+    assert not set(training.index) & set(held.index)
     assert 0.02 < est.sigma_ < 0.5
     worst = DenoisingScoreEstimator(sigma=1.0, **BRIEF).fit(X)
     fresh = make_moons(noise=0.1).sample(500, 1)

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from skscore._standardize import _SHRINKAGES, Standardizer, _shrinkage, column_gaps
+from skscore._standardize import _SHRINKAGES, Standardizer, _shrinkage, column_ties
 from skscore.datasets import make_correlated_gaussian, make_gaussian
 from skscore.exceptions import DegenerateColumnsWarning, TiesWarning
 
@@ -224,9 +224,51 @@ def test_continuous_columns_raise_no_warning():
 
 def test_gaps_are_the_median_distance_of_distinct_values():
     rows = np.c_[X[:, 0], X[:, 1].round(1)]
-    gaps = column_gaps(rows)
+    gaps = column_ties(rows).gaps
     assert gaps[0] == 0
     assert gaps[1] == pytest.approx(0.1)
+
+
+def test_repeats_of_whole_rows_are_ties():
+    """Repeats used to be merged before ties were counted: one column had none."""
+    x = np.random.default_rng(0).normal(size=(3000, 1)).round()
+    for rows in (x, np.c_[x, 2 * x], np.c_[x, x**2, np.sign(x)]):
+        assert (column_ties(rows).gaps > 0).all()
+        assert column_ties(rows).lattice.all()
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.9])
+def test_an_atom_is_a_tie_by_repeats_and_by_weight_and_no_lattice(share):
+    x = np.random.default_rng(0).lognormal(size=(1000, 1))
+    heavy = int(1000 * share / (1 - share)) + 60
+    repeated = column_ties(np.r_[np.zeros((heavy, 1)), x])
+    weighted = column_ties(np.r_[np.zeros((1, 1)), x], np.r_[float(heavy), np.ones(1000)])
+    for ties in (repeated, weighted):
+        assert ties.gaps[0] > 0
+        assert not ties.lattice[0]
+
+
+def test_ordinary_weights_make_no_ties():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 2))
+    for weights in (rng.uniform(0.5, 1.5, 500), rng.integers(1, 4, 500), rng.lognormal(size=500)):
+        assert not column_ties(x, weights * 1e160).gaps.any()
+
+
+def test_a_frequency_table_has_the_ties_of_its_rows():
+    x = np.random.default_rng(0).normal(size=(3000, 1)).round()
+    values, counts = np.unique(x, axis=0, return_counts=True)
+    np.testing.assert_array_equal(column_ties(values, counts).gaps, column_ties(x).gaps)
+
+
+def test_an_atom_does_not_shrink_the_correlations():
+    rng = np.random.default_rng(0)
+    rows = rng.multivariate_normal([0, 0], [[1, 0.9], [0.9, 1]], size=1000)
+    weights = np.r_[1000.0, np.ones(1000)]
+    rows = np.r_[np.zeros((1, 2)), rows]
+    z = Standardizer.fit(rows, weights, warn=False)
+    correlation = z.covariance[0, 1] / np.sqrt(z.covariance[0, 0] * z.covariance[1, 1])
+    assert correlation == pytest.approx(np.corrcoef(rows.T)[0, 1], abs=2e-3)
 
 
 def test_dequantising_adds_the_variance_of_one_gap_and_no_warning():

@@ -11,7 +11,9 @@ from skscore._training import (
     MAX_STEPS,
     MIN_STEPS,
     Plan,
+    Portion,
     _batches,
+    _judge,
     _Trainer,
     steps_per_round,
     train,
@@ -20,16 +22,23 @@ from skscore.losses import Loss
 
 
 class Rows:
-    """One column of given values, with optional weights."""
+    """One column of given values."""
 
-    def __init__(self, values, weights=None):
+    def __init__(self, values):
         self.x = torch.tensor(values, dtype=torch.float32)[:, None]
-        self.w = torch.ones(len(values)) if weights is None else torch.tensor(weights)
         self.asked = []
 
     def take(self, index, generator):
         self.asked.append(index)
-        return self.x[index], self.w[index]
+        return self.x[index]
+
+
+def portion(index, weights=None):
+    """Rows by number; their weights, where they have some."""
+    return Portion(
+        torch.as_tensor(index),
+        None if weights is None else torch.tensor(weights, dtype=torch.float64),
+    )
 
 
 class Mean(nn.Module):
@@ -71,7 +80,7 @@ def plan(**changes):
 
 
 def run(rows, loss=None, training=None, validation=None, model=None, resume=None, **changes):
-    training = torch.arange(len(rows.x)) if training is None else training
+    training = portion(range(len(rows.x))) if training is None else training
     generator = torch.Generator().manual_seed(0)
     return train(
         model or Mean(),
@@ -92,13 +101,26 @@ def test_a_round_is_a_pass_within_50_and_1000_steps(n, steps):
 
 
 def test_every_pass_visits_every_row_once():
-    batches = _batches(torch.arange(10), 4, torch.Generator().manual_seed(0))
+    batches = _batches(portion(range(10)), 4, torch.Generator().manual_seed(0))
     seen = torch.cat([next(batches) for _ in range(10)])
     assert torch.equal(seen.bincount(), torch.full((10,), 4))
 
 
+def test_every_pass_visits_rows_as_often_as_they_count():
+    rows = portion([7, 3, 5, 1], [5.0, 1.0, 1.0, 1.0])
+    batches = _batches(rows, 4, torch.Generator().manual_seed(0))
+    passes = torch.stack([next(batches) for _ in range(4000)])
+    numbers = torch.stack([(passes == row).sum(1) for row in rows.index])
+    assert set(numbers[0].tolist()) == {2, 3}  # 2.5 on average
+    assert set(numbers[1:].flatten().tolist()) == {0, 1}
+    shares = numbers.double().mean(1) / 4
+    torch.testing.assert_close(shares, rows.weights / 8, atol=0.01, rtol=0)
+    places = (passes == 7).double().mean(0)  # nor do copies keep together
+    torch.testing.assert_close(places, torch.full((4,), 5 / 8).double(), atol=0.03, rtol=0)
+
+
 def test_batches_may_be_larger_than_the_table():
-    batch = next(_batches(torch.arange(3), 7, torch.Generator().manual_seed(0)))
+    batch = next(_batches(portion(range(3)), 7, torch.Generator().manual_seed(0)))
     assert torch.equal(batch.bincount().sort().values, torch.tensor([2, 2, 3]))
 
 
@@ -110,8 +132,35 @@ def test_the_average_finds_the_minimum():
 
 
 def test_weights_move_the_minimum_to_the_weighted_mean():
-    record = run(Rows([0.0, 4.0], [0.5, 1.5]))
+    record = run(Rows([0.0, 4.0]), training=portion([0, 1], [0.5, 1.5]))
     assert record.average["value"].item() == pytest.approx(3.0, abs=0.05)
+
+
+def test_weights_move_the_verdict_to_the_weighted_mean():
+    """Held-out rows 2 and 10, of weights 7 and 1: the best of a way from 0 to 10 is 3."""
+    rows = Rows([10.0, 2.0, 10.0])
+    held = portion([1, 2], [7.0, 1.0])
+    record = run(rows, training=portion([0]), validation=held, n_rounds=80, learning_rate=0.002)
+    assert record.average["value"].item() == pytest.approx(3.0, abs=0.2)
+
+
+def test_heavy_rows_are_judged_with_as_many_draws_as_they_count():
+    seen = []
+
+    class Noted(Square):
+        random = True
+
+        def __call__(self, score, x, *, generator=None):
+            seen.append(x[:, 0])
+            return super().__call__(score, x)
+
+    held = portion([0, 1], [9.0, 1.0])
+    verdict = _judge(Mean(), Noted(), Rows([1.0, 2.0]), held, 0)
+    rows, numbers = torch.cat(seen).unique(return_counts=True)
+    assert rows.tolist() == [1.0, 2.0]
+    assert numbers.tolist() == [1800, 200]
+    assert verdict.losses.tolist() == [0.5, 2.0]
+    assert verdict.score() == pytest.approx(-(9 * 0.5 + 2.0) / 10)
 
 
 def test_the_average_is_steadier_than_the_last_state():
@@ -125,9 +174,9 @@ def test_the_average_is_steadier_than_the_last_state():
 
 def test_validation_rows_are_never_in_a_batch():
     rows = Rows([0.0, 1.0, 2.0, 50.0])
-    held = torch.tensor([3])
-    run(rows, training=torch.arange(3), validation=held, n_rounds=2)
-    asked = [index for index in rows.asked if not torch.equal(index, held)]
+    held = portion([3])
+    run(rows, training=portion(range(3)), validation=held, n_rounds=2)
+    asked = [index for index in rows.asked if not torch.equal(index, held.index)]
     assert torch.cat(asked).max() == 2
 
 
@@ -135,8 +184,8 @@ def test_training_stops_when_the_validation_score_does_and_keeps_the_best():
     rows = Rows([10.0] * 8 + [2.0])
     record = run(
         rows,
-        training=torch.arange(8),
-        validation=torch.tensor([8]),
+        training=portion(range(8)),
+        validation=portion([8]),
         patience=3,
         n_rounds=200,
         learning_rate=0.005,
@@ -150,7 +199,7 @@ def test_training_stops_when_the_validation_score_does_and_keeps_the_best():
 def test_the_untrained_state_is_a_candidate():
     """Training leads away from the held-out row: the start must come back."""
     rows = Rows([10.0] * 8 + [0.0])
-    record = run(rows, training=torch.arange(8), validation=torch.tensor([8]), patience=3)
+    record = run(rows, training=portion(range(8)), validation=portion([8]), patience=3)
     assert record.average["value"].item() == 0.0
     assert record.n_steps == 0
     assert record.best_score == 0.0 > max(record.validation_scores)
@@ -168,8 +217,8 @@ def test_validation_draws_are_frozen():
     record = run(
         rows,
         Noisy(),
-        training=torch.arange(2),
-        validation=torch.tensor([2]),
+        training=portion(range(2)),
+        validation=portion([2]),
         learning_rate=1e-30,
         n_rounds=3,
     )
@@ -224,7 +273,7 @@ def test_the_callback_hears_every_round():
         Mean(),
         Square(),
         rows,
-        torch.arange(2),
+        portion(range(2)),
         None,
         plan(n_rounds=3),
         generator=generator,
@@ -244,7 +293,7 @@ def test_a_gain_on_one_held_out_row_wins_only_under_a_bounded_loss(bounded):
 
     Spiky.bounded = bounded
     rows = Rows([10.0] * 8 + [0.0] * 10 + [10.0])
-    record = run(rows, Spiky(), training=torch.arange(8), validation=torch.arange(8, 19))
+    record = run(rows, Spiky(), training=portion(range(8)), validation=portion(range(8, 19)))
     assert (record.n_steps > 0) == bounded
 
 
@@ -281,7 +330,7 @@ def test_a_state_holds_memory_of_its_own():
 
 def test_the_norm_of_the_gradient_is_clipped():
     trainer = _Trainer(Mean(), 0.1, None)
-    trainer.step(lambda model: 1e6 * model(torch.ones(4, 1))[:, 0], torch.ones(4))
+    trainer.step(lambda model: 1e6 * model(torch.ones(4, 1))[:, 0])
     (state,) = trainer.optimizer.state.values()
     assert state["exp_avg"].item() == pytest.approx(0.1 * 10.0)  # (1 - beta1) times the bound
 

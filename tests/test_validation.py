@@ -104,7 +104,7 @@ def test_equal_weights_are_none():
     assert check_weights(None, 3) is None
     assert check_weights(2.0, 3) is None
     assert check_weights([2, 2, 2], 3) is None
-    assert check_weights([1, 2, 2], 3).tolist() == [1.0, 2.0, 2.0]
+    assert check_weights([1, 2, 2], 3).tolist() == [0.5, 1.0, 1.0]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from skscore._bridge import apply_in_chunks
 from skscore._chains import check_finite_draws, check_n_samples
 from skscore._density import DensityScoreEstimator
-from skscore._fitting import merged_rows
+from skscore._rows import merged_rows
 from skscore._standardize import Standardizer
 from skscore._validation import (
     FrozenEstimator,

@@ -1,0 +1,173 @@
+"""Rows of a table that count differently: repeats as weights, and portions that keep their law.
+
+A row that stands k times and a row of weight k are the same thing.  Both become one row that
+counts k times, so that no copy of a training row is held out for validation.  But a row that
+stands for many is an atom of the law, and belongs in every portion: *heavy* rows are shared among
+training and validation in proportion, the others go to one of the two as wholes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from skscore._training import Portion
+
+_MAX_HELD = 50_000
+_HEAVY, _HEAVY_SHARE = 10.0, 0.05  # rows that one stands for, or their part of all
+
+
+def merged_rows(
+    X: np.ndarray, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Each row of positive weight once, and how many rows it stands for.
+
+    These numbers add up to that of the rows of positive weight; they are None where all are alike.
+    The rows come in the order of first appearance; a table without repeats comes back as it
+    is.  Third are the places of the rows of X among them, -1 for those of weight zero.
+    """
+    kept = np.arange(len(X)) if weights is None else np.flatnonzero(weights > 0)
+    places = np.full(len(X), -1)
+    if len(kept) < len(X):
+        X, weights = X[kept], weights[kept]
+    twin = _twins(X)
+    if twin is None:
+        places[kept] = np.arange(len(X))
+        return X, _numbers(weights, len(X)), places
+    distinct, places[kept] = np.unique(twin, return_inverse=True)
+    summed = np.bincount(twin, weights=weights, minlength=len(X))[distinct]
+    return X[distinct], _numbers(summed, len(X)), places
+
+
+def _numbers(weights: np.ndarray | None, total: int) -> np.ndarray | None:
+    """Weights that add up to `total`; None where they are alike."""
+    if weights is None or (weights == weights[0]).all():
+        return None
+    weights = weights / weights.max()  # sums and squares of any weights are then finite
+    return weights * (total / weights.sum())
+
+
+def _twins(X: np.ndarray) -> np.ndarray | None:
+    """The number of the first row that equals each row; None where no two are equal."""
+    hashes = _row_hashes(X)
+    ordered = np.sort(hashes)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return None
+    first, group = np.unique(hashes, return_index=True, return_inverse=True)[1:]
+    twin = first[group.ravel()]
+    repeats = np.flatnonzero(twin != np.arange(len(X)))
+    collided = repeats[(X[repeats] != X[twin[repeats]]).any(axis=1)]
+    twin[collided] = collided
+    return twin
+
+
+def _row_hashes(X: np.ndarray) -> np.ndarray:
+    """A 64-bit hash of every row: a mixing function over its columns' bits, in turn."""
+    hashes = np.zeros(len(X), dtype=np.uint64)
+    for column in X.T:
+        bits = (column.astype(np.float64) + 0.0).view(np.uint64)  # + 0.0 makes -0.0 positive
+        hashes = (hashes ^ bits) * np.uint64(0x9E3779B97F4A7C15)
+        hashes ^= hashes >> np.uint64(29)
+        hashes *= np.uint64(0xBF58476D1CE4E5B9)
+        hashes ^= hashes >> np.uint64(32)
+    return hashes
+
+
+def split(rows: Portion, fraction: float, rng: np.random.RandomState) -> tuple[Portion, Portion]:
+    """Portions for training and for validation, each with the law of `rows`.
+
+    Both have at least one row, and that for validation few enough.
+    """
+    light, heavy = _light_and_heavy(rows)
+    order = light[rng.permutation(len(light))]
+    most = max(len(light) - 1, 0)
+    n_held = min(max(1, round(fraction * len(light))), most, _MAX_HELD)
+    share = n_held / len(light) if n_held else fraction
+    held, training = np.sort(order[:n_held]), np.sort(order[n_held:])
+    return (
+        _with_heavy(rows, training, light, heavy, 1 - share),
+        _with_heavy(rows, held, light, heavy, share),
+    )
+
+
+def folds(rows: Portion, number: int, rng: np.random.RandomState) -> list[tuple[Portion, Portion]]:
+    """Shuffled folds of training and of held-out rows, each with the law of `rows`."""
+    light, heavy = _light_and_heavy(rows)
+    number = number if len(heavy) else min(number, len(light))
+    parts = [np.sort(part) for part in np.array_split(rng.permutation(light), number)]
+    return [
+        (
+            _with_heavy(rows, np.setdiff1d(light, part), light, heavy, 1 - 1 / number),
+            _with_heavy(rows, part, light, heavy, 1 / number),
+        )
+        for part in parts
+    ]
+
+
+def given_folds(
+    splits: Iterable[tuple[np.ndarray, np.ndarray]],
+    places: np.ndarray,
+    weights: np.ndarray | None,
+    n_rows: int,
+) -> list[tuple[Portion, Portion]]:
+    """Folds of `n_rows` merged rows from splits of the rows as they were given.
+
+    `places` and `weights` are those of the rows as given; a row that stands in both parts of a
+    split counts in each as often as it stands there.
+    """
+
+    def portion(part: np.ndarray) -> Portion:
+        here = places[part]
+        w = None if weights is None else weights[part][here >= 0]
+        numbers = np.bincount(here[here >= 0], weights=w, minlength=n_rows)
+        index = np.flatnonzero(numbers > 0)
+        even = len(index) == 0 or (numbers[index] == numbers[index[0]]).all()
+        return Portion(index, None if even else numbers[index].astype(np.float64))
+
+    return [(portion(training), portion(held)) for training, held in splits]
+
+
+def some_rows(rows: Portion, most: int, rng: np.random.RandomState) -> Portion:
+    """At most about `most` of the rows, with the same law: all heavy ones, others at random."""
+    if len(rows) <= most:
+        return rows
+    light, heavy = _light_and_heavy(rows)
+    part = np.sort(light[rng.permutation(len(light))[:most]])
+    return _with_heavy(rows, part, light, heavy, 1.0)
+
+
+def drawn_index(rows: Portion, size: int, rng: np.random.RandomState) -> np.ndarray:
+    """Numbers of at most `size` rows that stand for all of them, all alike afterwards.
+
+    Rows that count alike come as they are, or as a subset without repeats; of others there are
+    systematic draws, whose numbers are within one of the exact shares.
+    """
+    if rows.weights is None:
+        if len(rows) <= size:
+            return rows.index
+        return rows.index[np.sort(rng.choice(len(rows), size, replace=False))]
+    shares = np.cumsum(rows.weights) / np.sum(rows.weights)
+    points = (np.arange(size) + rng.uniform()) / size
+    return rows.index[np.minimum(np.searchsorted(shares, points), len(rows) - 1)]
+
+
+def _light_and_heavy(rows: Portion) -> tuple[np.ndarray, np.ndarray]:
+    """Places, within the portion, of rows that are not heavy, and of those that are."""
+    places, w = np.arange(len(rows)), rows.weights
+    if w is None:
+        return places, places[:0]
+    heavy = (w >= _HEAVY) | (w >= _HEAVY_SHARE * w.sum())
+    return places[~heavy], places[heavy]
+
+
+def _with_heavy(
+    rows: Portion, part: np.ndarray, light: np.ndarray, heavy: np.ndarray, share: float
+) -> Portion:
+    """A part of the light rows, which stands for a share of them all, and that of the heavy."""
+    if rows.weights is None:
+        return Portion(rows.index[part])
+    w = rows.weights
+    scale = w[light].sum() / w[part].sum() if len(part) else 1.0
+    weights = share * np.concatenate([scale * w[part], w[heavy]])
+    return Portion(rows.index[np.concatenate([part, heavy])], weights)

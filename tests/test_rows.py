@@ -1,0 +1,159 @@
+"""Rows that count differently, and portions that keep their law."""
+
+import numpy as np
+import pytest
+
+from skscore._rows import drawn_index, folds, given_folds, merged_rows, some_rows, split
+from skscore._training import Portion
+
+
+def rng():
+    return np.random.RandomState(0)
+
+
+def test_rows_without_repeats_come_back_themselves():
+    X = rng().standard_normal((1000, 3))
+    rows, weights, _ = merged_rows(X, None)
+    assert rows is X
+    assert weights is None
+
+
+def test_repeats_become_weights_in_order_of_first_appearance():
+    X = np.array([[3.0, 1.0], [1.0, 2.0], [3.0, 1.0], [0.0, 0.0], [-0.0, 0.0], [3.0, 1.0]])
+    rows, weights, _ = merged_rows(X, None)
+    assert rows.tolist() == [[3.0, 1.0], [1.0, 2.0], [0.0, 0.0]]
+    np.testing.assert_allclose(weights, [3.0, 1.0, 2.0])
+
+
+def test_weights_of_repeats_add_up_and_equal_sums_are_none():
+    X = np.array([[1.0], [2.0], [1.0]])
+    np.testing.assert_allclose(merged_rows(X, np.array([1.0, 5.0, 3.0]))[1], [4 / 3, 5 / 3])
+    assert merged_rows(X, np.array([1.0, 4.0, 3.0]))[1] is None
+
+
+def test_repetition_and_weights_are_the_same_thing():
+    X, w = rng().standard_normal((50, 2)), rng().randint(1, 4, size=50)
+    rows, weights, _ = merged_rows(np.repeat(X, w, axis=0), None)
+    np.testing.assert_array_equal(rows, X)
+    np.testing.assert_allclose(weights, w)
+    np.testing.assert_allclose(merged_rows(X, w)[1] * w.sum() / 50, w)
+
+
+@pytest.mark.parametrize("scale", [1e-320, 1e-170, 1e160, 1e308])
+def test_the_scale_of_weights_is_nothing(scale):
+    X, w = rng().standard_normal((50, 2)), rng().randint(1, 4, size=50) / 4.0
+    np.testing.assert_allclose(merged_rows(X, scale * w)[1], merged_rows(X, w)[1], rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_distinct_rows_are_those_of_a_sort(dtype):
+    """Small whole numbers, whose bits are mostly zero, must not collide."""
+    X = rng().randint(0, 12, size=(20_000, 4)).astype(dtype)
+    rows, weights, _ = merged_rows(X, None)
+    values, counts = np.unique(X, axis=0, return_counts=True)
+    order = np.lexsort(rows.T[::-1])
+    np.testing.assert_array_equal(rows[order], values)
+    np.testing.assert_allclose(weights[order], counts)
+
+
+def test_rows_that_collide_are_kept_apart(monkeypatch):
+    monkeypatch.setattr("skscore._rows._row_hashes", lambda X: np.zeros(len(X), np.uint64))
+    X = np.arange(4.0)[:, None]
+    rows, weights, _ = merged_rows(X, None)
+    np.testing.assert_array_equal(rows, X)
+    assert weights is None
+
+
+def test_rows_of_zero_weight_are_dropped():
+    rows, weights, _ = merged_rows(np.arange(3.0)[:, None], np.array([1.0, 0.0, 2.0]))
+    assert rows.ravel().tolist() == [0.0, 2.0]
+    np.testing.assert_allclose(weights, [2 / 3, 4 / 3])
+
+
+def table(n, weights=None):
+    return Portion(np.arange(n), weights)
+
+
+def law(*portions):
+    """Mass of every row in portions together, by its number."""
+    index = np.concatenate([part.index for part in portions])
+    masses = [np.ones(len(p)) if p.weights is None else p.weights for p in portions]
+    return np.bincount(index, weights=np.concatenate(masses))
+
+
+@pytest.mark.parametrize(
+    ("n", "fraction", "n_held"), [(100, 0.1, 10), (3, 0.1, 1), (2, 0.9, 1), (10**6, 0.1, 50_000)]
+)
+def test_a_split_covers_all_rows_once_and_leaves_both_parts_something(n, fraction, n_held):
+    training, validation = split(table(n), fraction, rng())
+    assert len(validation) == n_held
+    np.testing.assert_array_equal(np.sort(np.r_[training.index, validation.index]), np.arange(n))
+
+
+WEIGHTED = {
+    "one atom": np.r_[900.0, np.ones(100)],
+    "five atoms": np.r_[np.full(5, 180.0), rng().uniform(0.5, 1.5, 100)],
+    "twenty of four percent": np.r_[np.full(20, 40.0), np.ones(200)],
+    "all heavy": np.array([30.0, 10.0, 20.0]),
+    "one light": np.array([30.0, 1.0]),
+    "all light": rng().randint(1, 9, size=100).astype(float),
+}
+
+
+@pytest.mark.parametrize("weights", WEIGHTED.values(), ids=WEIGHTED)
+def test_both_parts_of_a_split_have_the_law_of_the_rows(weights):
+    """A heavy row was in one of the two, as a whole."""
+    training, held = split(table(len(weights), weights), 0.2, rng())
+    heavy = weights >= min(10, 0.05 * weights.sum())
+    shares = weights / weights.sum()
+    for part in (training, held):
+        mass = law(part, Portion(np.array([len(weights) - 1]), np.zeros(1)))
+        if (~heavy).sum() > 1:
+            np.testing.assert_allclose((mass / mass.sum())[heavy], shares[heavy])
+    assert not np.intersect1d(training.index[~heavy[training.index]], held.index).size
+    if (~heavy).sum() > 1:
+        np.testing.assert_allclose(law(training, held).sum(), weights.sum())
+    assert len(training)
+    assert len(held)
+
+
+def test_folds_share_heavy_rows_and_part_the_others():
+    weights = np.r_[50.0, np.ones(30)]
+    parts = folds(table(31, weights), 5, rng())
+    np.testing.assert_allclose(law(*(held for _, held in parts)), weights)
+    for training, held in parts:
+        assert np.intersect1d(training.index, held.index).tolist() == [0]
+        np.testing.assert_allclose(law(training, held), weights)
+    assert [len(held) for _, held in folds(table(7), 10, rng())] == [1] * 7
+
+
+def test_splits_of_the_rows_as_given_count_repeats_where_they_stand():
+    X = np.array([[0.0], [1.0], [0.0], [2.0], [0.0], [3.0]])
+    _, numbers, places = merged_rows(X, None)
+    ((training, held),) = given_folds([(np.arange(3), np.arange(3, 6))], places, None, 4)
+    np.testing.assert_allclose(numbers, [3, 1, 1, 1])
+    assert (training.index.tolist(), training.weights.tolist()) == ([0, 1], [2, 1])
+    assert (held.index.tolist(), held.weights) == ([0, 2, 3], None)
+
+
+def test_some_rows_keep_the_law():
+    weights = np.r_[5000.0, np.ones(5000)]
+    some = some_rows(table(5001, weights), 100, rng())
+    assert len(some) == 101
+    assert law(some)[0] / law(some).sum() == pytest.approx(0.5)
+
+
+def test_draws_stand_for_the_rows_by_their_shares():
+    drawn = drawn_index(table(3, np.array([6.0, 3.0, 1.0])), 100, rng())
+    np.testing.assert_allclose(np.bincount(drawn), [60, 30, 10], atol=1)
+    assert drawn_index(table(5), 9, rng()).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_places_lead_from_rows_to_merged_ones():
+    X = np.array([[3.0], [1.0], [3.0], [2.0], [1.0], [7.0]])
+    w = np.array([1.0, 0.0, 2.0, 1.0, 5.0, 0.0])
+    rows, _, places = merged_rows(X, w)
+    assert places.tolist() == [0, -1, 0, 1, 2, -1]
+    np.testing.assert_array_equal(rows[places[w > 0]], X[w > 0])
+    rows, _, places = merged_rows(X[[0, 1, 3]], None)
+    assert places.tolist() == [0, 1, 2]
