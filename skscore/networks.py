@@ -542,7 +542,7 @@ class LevelFeatures(nn.Module):
     def __init__(self, sigma_min: float) -> None:
         super().__init__()
         self.floor = sigma_min**2
-        frequencies = _BASE_FREQUENCY * torch.arange(1, self.n_features // 2 + 1)
+        frequencies = _BASE_FREQUENCY * torch.arange(1.0, self.n_features // 2 + 1)
         self.register_buffer("frequencies", frequencies, persistent=False)
 
     def forward(self, theta: Tensor) -> Tensor:

@@ -67,28 +67,6 @@ def test_a_network_is_built_from_its_seed_and_the_global_generator_stays():
     )
 
 
-def test_a_network_is_float32_whatever_the_default_dtype():
-    torch.set_default_dtype(torch.float64)
-    try:
-        weights = spec().build().state_dict()["body.hidden.0.affine.weight"]
-    finally:
-        torch.set_default_dtype(torch.float32)
-    assert weights.dtype == torch.float32
-
-
-def test_threads_and_grad_modes_are_put_back():
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        with torch.inference_mode(), _bridge._workshop(1):
-            assert torch.get_num_threads() == 1
-            assert torch.is_grad_enabled()
-            assert not torch.is_inference_mode_enabled()
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)
-
-
 def source(X, **changes):
     z = Standardizer.fit(X)
     options = {"weights": None, "uniform": z.uniform, "normal": z.normal, "device": CPU}
