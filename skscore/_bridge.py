@@ -22,8 +22,8 @@ from skscore import _gaussian, likelihood
 from skscore._calculus import jacobian, quadratic_forms
 from skscore._canonical import field_of_score, flow
 from skscore._gaussian import MixtureField
-from skscore._training import Plan, Record, train
 from skscore._scope import building_scope, torch_scope
+from skscore._training import Plan, Record, train
 from skscore.losses import Loss
 from skscore.networks import (
     NETWORKS,
