@@ -178,6 +178,7 @@ class FittedNetwork:
         network.load_state_dict(_to_tensors(self.average, torch.device("cpu")))
         return network.eval()
 
+    @torch_scope()
     def open(self, device: str, sigma: float | None = None) -> Evaluator:
         """Its score on a device, ready for arrays; that at a level where it knows them all."""
         network = self.module()
@@ -189,6 +190,7 @@ class FittedNetwork:
         for sigma in sigmas.tolist():
             yield Evaluator(network.at(sigma), resolve_device(device))
 
+    @torch_scope()
     def open_flow(self, device: str) -> FlowEvaluator:
         """The probability flow of a network over all levels on a device, ready for arrays."""
         return FlowEvaluator(self.module(), resolve_device(device), self.spec.sigma_range[0])

@@ -1,6 +1,8 @@
 """Every public method of every estimator, under whatever state its caller has put torch in."""
 
 import copy
+import multiprocessing
+import os
 import warnings
 from contextlib import contextmanager
 
@@ -313,3 +315,21 @@ def went_on(fitted):
 def test_another_chunk_is_learnt_the_same_in_every_state(name, state, fitted, went_on):
     est = in_state(state, lambda: copy.deepcopy(fitted[name]).partial_fit(ROWS))
     assert_equal_bits(learnt(est), learnt(went_on[name]))
+
+
+def fit_a_wide_network():
+    DenoisingScoreEstimator(**TINY | {"hidden_layer_sizes": (256, 256)}).fit(ROWS).sample(2)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_fits_after_its_parent_ran_two_threads():
+    # It used to wait for ever for threads that only the parent has.
+    with threads(2):
+        torch.ones(2**20).exp_()
+        child = multiprocessing.get_context("fork").Process(target=fit_a_wide_network)
+        child.start()
+        child.join(60)
+        child.kill()
+        child.join()
+    assert child.exitcode == 0
