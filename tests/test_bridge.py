@@ -29,6 +29,11 @@ def test_tensors_never_alias_the_callers_array():
     assert X[0, 0] == 0.0
 
 
+def test_tensors_are_ordinary_ones_in_inference_mode_too():
+    with torch.inference_mode():
+        assert not _bridge.tensor(np.zeros((2, 2)), CPU).is_inference()
+
+
 @pytest.mark.parametrize("odd", [np.zeros((4, 3))[::-1], np.zeros((4, 3), order="F"), [[1.0]]])
 def test_any_layout_becomes_a_tensor(odd):
     assert _bridge.tensor(odd, CPU).shape == np.shape(odd)
