@@ -52,21 +52,37 @@ def _threads(n_threads: int | None) -> Iterator[None]:
 
 
 def _set_threads(n_threads: int) -> int:
-    """Set the number of threads of the calling thread alone; the number before.
-
-    Torch counts them for each thread, but a new thread begins with what was set last
-    in any of them: a fresh one reads that number and puts it back.
-    """
+    """Set the number of threads of the calling thread alone; the number before."""
     with _CHANGING_THREADS:
         before = torch.get_num_threads()
         if n_threads != before:
-            with ThreadPoolExecutor(1) as fresh:
-                for_new_threads = fresh.submit(torch.get_num_threads).result()
-                try:
-                    torch.set_num_threads(n_threads)
-                finally:
-                    fresh.submit(torch.set_num_threads, for_new_threads)
+            with _new_threads_unchanged():
+                torch.set_num_threads(n_threads)
     return before
+
+
+@contextmanager
+def _new_threads_unchanged() -> Iterator[None]:
+    """Keep the number that new threads begin with, which is what was set last in any thread.
+
+    A fresh thread, which has that number, waits and sets it again.
+    """
+    ready, changed = threading.Event(), threading.Event()
+
+    def keep() -> None:
+        n_threads = torch.get_num_threads()
+        ready.set()
+        changed.wait()
+        torch.set_num_threads(n_threads)
+
+    fresh = threading.Thread(target=keep)
+    fresh.start()
+    try:
+        ready.wait()
+        yield
+    finally:
+        changed.set()
+        fresh.join()
 
 
 @contextmanager
