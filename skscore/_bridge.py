@@ -9,7 +9,6 @@ float64, so that the result for a row does not depend on the rows beside it.
 from __future__ import annotations
 
 import copy
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from skscore import _gaussian, likelihood
 from skscore._calculus import jacobian, quadratic_forms
 from skscore._canonical import field_of_score, flow
 from skscore._gaussian import MixtureField
+from skscore._scope import building_scope, torch_scope
 from skscore._training import Plan, Portion, Record, train
 from skscore.losses import Loss
 from skscore.networks import (
@@ -42,7 +42,6 @@ _CACHE_BYTES = 2**28
 _ROWS_IN_CACHE = 512
 _LARGE_NETWORK = 2_000_000
 _LEAST_VARIANCE = 1e-8  # of a mixture's component along any direction
-_BUILDING = threading.Lock()
 
 
 def resolve_device(name: str) -> torch.device:
@@ -71,6 +70,7 @@ def _device_message(name: object) -> str:
     )
 
 
+@torch.inference_mode(False)
 def tensor(rows: np.ndarray, device: torch.device, dtype: torch.dtype = torch.float64) -> Tensor:
     """A tensor of its own memory: the caller's array (maybe read-only) is never aliased."""
     return torch.tensor(np.ascontiguousarray(rows), dtype=dtype, device=device)
@@ -84,19 +84,6 @@ def array(values: Tensor) -> np.ndarray:
 def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     """A generator on a device; no global state is involved."""
     return torch.Generator(device).manual_seed(seed)
-
-
-@contextmanager
-def _workshop(n_threads: int | None) -> Iterator[None]:
-    """Given threads and ordinary grad modes, whatever the caller's are; put back after."""
-    before = torch.get_num_threads()
-    if n_threads is not None:
-        torch.set_num_threads(n_threads)
-    try:
-        with torch.inference_mode(False), torch.enable_grad():
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _n_threads(network: nn.Module) -> int | None:
@@ -131,16 +118,9 @@ class NetworkSpec:
     dropout: float | None = None
 
     def build(self, seed: int = 0) -> nn.Module:
-        """An untrained network; the global generator is as it was afterwards."""
-        with _BUILDING:
-            state, dtype = torch.get_rng_state(), torch.get_default_dtype()
-            try:
-                torch.set_default_dtype(torch.float32)
-                torch.default_generator.manual_seed(seed)
-                return self._build()
-            finally:
-                torch.set_default_dtype(dtype)
-                torch.set_rng_state(state)
+        """An untrained network in float32 on the CPU; no global state is read or changed."""
+        with building_scope(generator(seed)):
+            return self._build().float()
 
     def _build(self) -> nn.Module:
         factory = NETWORKS[self.network] if isinstance(self.network, str) else self.network
@@ -191,12 +171,14 @@ class FittedNetwork:
         states = (self.average, self.last, self.moments)
         return Record(*(_to_tensors(state, device) for state in states), self.n_steps)
 
+    @torch_scope()
     def module(self) -> nn.Module:
         """The network itself, on the CPU, in float32."""
         network = self.spec.build()
         network.load_state_dict(_to_tensors(self.average, torch.device("cpu")))
         return network.eval()
 
+    @torch_scope()
     def open(self, device: str, sigma: float | None = None) -> Evaluator:
         """Its score on a device, ready for arrays; that at a level where it knows them all."""
         network = self.module()
@@ -208,6 +190,7 @@ class FittedNetwork:
         for sigma in sigmas.tolist():
             yield Evaluator(network.at(sigma), resolve_device(device))
 
+    @torch_scope()
     def open_flow(self, device: str) -> FlowEvaluator:
         """The probability flow of a network over all levels on a device, ready for arrays."""
         return FlowEvaluator(self.module(), resolve_device(device), self.spec.sigma_range[0])
@@ -216,6 +199,7 @@ class FittedNetwork:
 class _Opened:
     """A network on a device in float64, and the scope in which it is called."""
 
+    @torch_scope()
     def __init__(self, network: nn.Module, device: torch.device) -> None:
         self._device = device
         self._network = network.to(device, torch.float64).requires_grad_(False)
@@ -225,16 +209,16 @@ class _Opened:
         self._n_threads = _n_threads(network)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], rows: np.ndarray) -> np.ndarray:
-        with _workshop(self._n_threads), torch.no_grad():
+        with torch_scope(self._n_threads), torch.no_grad():
             return array(fn(tensor(rows, self._device)))
 
     @contextmanager
     def _in_float32(self) -> Iterator[nn.Module]:
-        try:
-            with _workshop(self._n_threads):
+        with torch_scope(self._n_threads):
+            try:
                 yield self._network.float()
-        finally:
-            self._network.double()
+            finally:
+                self._network.double()
 
 
 class Evaluator(_Opened):
@@ -249,7 +233,7 @@ class Evaluator(_Opened):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Scores (n, d), and ``sum_k v_k' J v_k`` (n,) for directions of shape (m, d)."""
         v = tensor(directions, self._device)
-        with _workshop(self._n_threads), torch.no_grad():
+        with torch_scope(self._n_threads), torch.no_grad():
             scores, divergences = self._network.divergence(tensor(rows, self._device), v)
         return array(scores), array(divergences)
 
@@ -339,7 +323,7 @@ def run_callable_chains(
 ) -> Chains:
     """Chains on a score that takes and gives arrays."""
     cpu = torch.device("cpu")
-    with _workshop(1):
+    with torch_scope():
         return run_chains(
             sampler,
             lambda x: tensor(score(array(x)), cpu),
@@ -363,9 +347,9 @@ def run_callable_reverse(
     def level_score(x: Tensor, sigma: Tensor) -> Tensor:
         return tensor(score(array(x), array(sigma.expand(len(x), 1))), cpu)
 
-    with _workshop(1):
+    with torch_scope():
         source = generator(seed)
-        noise = torch.empty(shape, dtype=torch.float64).normal_(generator=source)
+        noise = torch.empty(shape, dtype=torch.float64, device=cpu).normal_(generator=source)
         field = field_of_score(level_score, *sigma_range)
         return run_reverse(sampler, field, noise, angles, generator=source)
 
@@ -389,7 +373,7 @@ class RowSource:
     ) -> None:
         self.device = device
         self._X, self._standardize = X, standardize
-        with _workshop(None):
+        with torch_scope():
             self._uniform = tensor(uniform, device, torch.float32)
             self._normal = tensor(normal, device, torch.float32)
             cached = 4 * X.size <= _CACHE_BYTES
@@ -464,12 +448,12 @@ def train_network(
     A new network over all levels may rest on a `mixture`.
     """
     device = rows.device
-    with _workshop(None):
+    with torch_scope():
         network = spec.build(seeds[0])
         if mixture is not None:
             network.mixture.load_state_dict(mixture.buffers())
         network.to(device)
-    with _workshop(_n_threads(network)):
+    with torch_scope(_n_threads(network)):
         record = train(
             network,
             loss,
@@ -487,6 +471,7 @@ def train_network(
 class ClosedForm:
     """A mixture in closed form, called with arrays; `variance` set means one for all."""
 
+    @torch_scope()
     def __init__(
         self,
         weights: np.ndarray,
@@ -498,12 +483,13 @@ class ClosedForm:
         w, m = tensor(weights, cpu), tensor(means, cpu)
         if variance is None:
             self._law = _gaussian.GaussianMixture(w, m, tensor(covariances, cpu))
-            self._unit_noise = torch.eye(d, dtype=torch.float64)
+            self._unit_noise = torch.eye(d, dtype=torch.float64, device=cpu)
         else:
             self._law = _gaussian.IsotropicMixture(w, m, variance)
             self._unit_noise = 1.0
         self._chunk = max(1, min(CHUNK, 2**22 // max(1, means.size, d * d)))
 
+    @torch_scope()
     def noised(self, sigma: float) -> ClosedForm:
         """The density of ``x + sigma eps``, eps standard normal; this one is as it was."""
         other = copy.copy(self)
@@ -517,7 +503,7 @@ class ClosedForm:
         def values(rows: np.ndarray) -> np.ndarray:
             return array(fn(*(tensor(each[rows], cpu) for each in arrays)))
 
-        with _workshop(1), torch.no_grad():
+        with torch_scope(), torch.no_grad():
             return apply_in_chunks(values, np.arange(len(arrays[0])), self._chunk)
 
     def log_density(self, X: np.ndarray) -> np.ndarray:
@@ -545,24 +531,3 @@ class ClosedForm:
             return means[component] + np.sqrt(law.variance) * noise
         factors = np.linalg.cholesky(array(law.covariances))
         return means[component] + np.einsum("nij,nj->ni", factors[component], noise)
-
-
-def global_state() -> dict[str, Any]:
-    """What torch holds globally and no call of skscore may change."""
-    return {
-        "torch generator": torch.get_rng_state().numpy().tobytes(),
-        "torch default dtype": str(torch.get_default_dtype()),
-        "torch threads": torch.get_num_threads(),
-        "torch grad mode": torch.is_grad_enabled(),
-    }
-
-
-@contextmanager
-def moved_generator() -> Iterator[None]:
-    """The global generator of torch somewhere else than where a seed leaves it; put back after."""
-    state = torch.get_rng_state()
-    torch.rand(7)
-    try:
-        yield
-    finally:
-        torch.set_rng_state(state)

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from skscore._bridge import global_state, moved_generator
 from skscore._integrate import integrate
+from skscore._scope import global_state, moved_generator
 from skscore.datasets import make_gaussian, make_two_gaussians
 from skscore.exceptions import NotFittedError
 from skscore.metrics import relative_fisher_divergence

@@ -78,7 +78,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         How levels are drawn in training, a key of :data:`skscore.noise.SCHEDULES`.
     weighting : "auto", str or callable, default="auto"
         How levels are weighted, a key of :data:`skscore.noise.WEIGHTINGS` or a function
-        ``lambda(sigma)`` of a tensor.
+        ``lambda(sigma)`` of a tensor, which can be imported by its name.
     grid : "auto" or str, default="auto"
         Where the steps of `sample` end, a key of :data:`skscore.noise.SCHEDULES`.
     divergence : {"exact", "probes"}, default="exact"

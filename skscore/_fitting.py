@@ -30,6 +30,7 @@ from skscore._standardize import Standardizer, Ties, column_ties
 from skscore._training import Plan, Portion, Record
 from skscore._validation import (
     check_parameters,
+    check_picklable,
     check_rows,
     check_weights,
     column_names,
@@ -120,6 +121,7 @@ def check_constructor(estimator: BaseEstimator) -> None:
             "imported by its name, so that the estimator can be pickled. Got "
             f"{estimator.network!r} instead: define it at the top level of a module."
         )
+    check_picklable(estimator)
 
 
 def hidden_widths(

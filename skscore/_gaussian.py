@@ -159,8 +159,9 @@ class MixtureField(nn.Module):
 
         The divergence takes them to be so; those that come from a lower precision are not.
         """
-        identity = torch.eye(self.means.shape[1]).to(self.vectors)
-        self.vectors.copy_(self.vectors @ (1.5 * identity - 0.5 * self.vectors.mT @ self.vectors))
+        V, d = self.vectors, self.means.shape[1]
+        identity = torch.eye(d, dtype=V.dtype, device=V.device)
+        V.copy_(V @ (1.5 * identity - 0.5 * V.mT @ V))
 
     def _parts(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Variances (n, k, d), responsibilities (n, k, 1), G_k in the eigenvectors (n, k, d)."""

@@ -257,7 +257,7 @@ def _run_round(
     """Mean loss over the steps that counted, and the number of those that did not."""
     trainer.model.train()
     # Not lists of tensors: small ones that stay would keep the heap from being used again.
-    values, skipped = torch.empty(2, n_steps, device=trainer.device)
+    values, skipped = torch.empty(2, n_steps, dtype=torch.float32, device=trainer.device)
     done = 0
     while done < n_steps:
         block = [next(batches)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -48,6 +49,7 @@ __all__ = [
     "check_metric",
     "check_metric_rows",
     "check_parameters",
+    "check_picklable",
     "check_rows",
     "check_unnamed_rows",
     "check_weights",
@@ -240,6 +242,19 @@ def importable(factory: Callable[..., Any]) -> bool:
     """Whether a worker or a pickle can find the callable by its name."""
     name = getattr(factory, "__qualname__", "<")
     return getattr(inspect.getmodule(factory), "__name__", None) is not None and "<" not in name
+
+
+def check_picklable(estimator: Any) -> None:
+    """Refuse parameters that cannot be saved, or sent to a worker, with the fitted estimator."""
+    for name, value in estimator.get_params(deep=False).items():
+        try:
+            pickle.dumps(value)
+        except Exception as error:
+            raise ValueError(
+                f"The {name!r} parameter of {type(estimator).__name__} must be something that can "
+                f"be pickled, so that the fitted estimator can. Got {value!r} instead: define "
+                "functions and classes at the top level of a module."
+            ) from error
 
 
 def score_request(owner: MetadataRequester, sample_weight: bool | str | None) -> MetadataRequest:

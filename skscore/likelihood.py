@@ -184,12 +184,20 @@ def lower_bound(
 def _shifted_sobol(x: Tensor, n_draws: int, seed: int) -> Iterator[Tensor]:
     """Points of the open unit cube (n, d + 1), one after another, in double precision."""
     d = x.shape[1]
-    points = SobolEngine(d + 1, scramble=True, seed=seed).draw(n_draws, dtype=torch.float64)
-    source = torch.Generator().manual_seed(seed)
-    mixing = 1e3 * torch.empty(d, d + 1, dtype=torch.float64).normal_(generator=source)
+    points = _sobol(d + 1, n_draws, seed)
+    source = torch.Generator("cpu").manual_seed(seed)
+    mixing = torch.empty(d, d + 1, dtype=torch.float64, device="cpu")
+    mixing.normal_(generator=source).mul_(1e3)
     shifts = x.double() @ mixing.to(x.device)
     for point in points.to(x.device):
         yield (point + shifts).remainder(1.0).clamp(1e-12, 1 - 1e-12)
+
+
+def _sobol(d: int, n: int, seed: int) -> Tensor:
+    """Points (n, d); torch's engine has the first one in the default dtype only."""
+    engine = SobolEngine(d, scramble=True, seed=seed)
+    first = engine.quasi.double() / 2**engine.MAXBIT
+    return torch.cat([first[None], engine.fast_forward(1).draw(n - 1, dtype=torch.float64)])
 
 
 def _excess(field: AngularField, x: Tensor, eps: Tensor, theta: Tensor) -> Tensor:

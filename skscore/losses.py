@@ -370,7 +370,8 @@ class DiffusionScoreMatching(Loss):
         self._check_levels()
         if not callable(self.weighting):
             return
-        levels = torch.tensor([[self.sigma_min], [(self.sigma_min * self.sigma_max) ** 0.5]])
+        levels = [[self.sigma_min], [(self.sigma_min * self.sigma_max) ** 0.5]]
+        levels = torch.tensor(levels, dtype=torch.float32, device="cpu")
         weights = self.weighting(levels)
         right = isinstance(weights, Tensor) and weights.shape == levels.shape
         if not right or not bool(((weights >= 0) & weights.isfinite()).all()):

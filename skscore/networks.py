@@ -5,7 +5,9 @@ A *body* maps (n, d_in) to (n, d_out), every row by itself.  Bodies are plain
 hidden_layer_sizes, activation, context_features)`` and named in :data:`NETWORKS`; to add
 one, write the class and name it there.  Any importable factory of that signature is
 accepted by the estimators as well (those of one noise level do not pass
-`context_features`).  With `context_features` a body is called with a second argument, the
+`context_features`).  They call it where tensors are float32 on the CPU and random numbers come
+from their `random_state`, whatever torch's defaults are; its ``forward`` should take dtype and
+device from its input.  With `context_features` a body is called with a second argument, the
 features (n, context_features) or (1, context_features) of the noise level.
 
 A *score network* wraps a body so that the untrained model (zero last layer) is
@@ -542,7 +544,7 @@ class LevelFeatures(nn.Module):
     def __init__(self, sigma_min: float) -> None:
         super().__init__()
         self.floor = sigma_min**2
-        frequencies = _BASE_FREQUENCY * torch.arange(1, self.n_features // 2 + 1)
+        frequencies = _BASE_FREQUENCY * torch.arange(1.0, self.n_features // 2 + 1)
         self.register_buffer("frequencies", frequencies, persistent=False)
 
     def forward(self, theta: Tensor) -> Tensor:

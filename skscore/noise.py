@@ -162,7 +162,7 @@ class NoiseProcess(Part, ABC):
 
     def prior_scale(self) -> float:
         """Standard deviation of ``x_1``, for rows of unit variance."""
-        end = torch.ones(1, dtype=torch.float64)
+        end = torch.ones(1, dtype=torch.float64, device="cpu")
         return math.hypot(self.alpha(end).item(), self.sigma(end).item())
 
     def time(self, theta: Tensor) -> Tensor:
@@ -401,7 +401,8 @@ PROCESSES: dict[str, type[NoiseProcess]] = {
 
 def _truncated_normal(u: Tensor, mean: float, std: float, low: float, high: float) -> Tensor:
     """Quantiles of a normal law between two ends, which u = 0 and u = 1 meet exactly."""
-    ends = torch.tensor([(low - mean) / std, (high - mean) / std], dtype=torch.float64)
+    ends = [(low - mean) / std, (high - mean) / std]
+    ends = torch.tensor(ends, dtype=torch.float64, device="cpu")
     p = torch.special.ndtr(ends).tolist()
     quantile = mean + std * torch.special.ndtri(p[0] + (p[1] - p[0]) * u.double())
     return quantile.clamp(low, high).to(u.dtype)
@@ -412,7 +413,7 @@ def _time_range(
     process: type[NoiseProcess], params: tuple[float, ...], sigma_min: float, sigma_max: float
 ) -> tuple[float, float]:
     """When a process of these parameters enters and leaves a range of levels."""
-    ends = torch.tensor([sigma_min, sigma_max], dtype=torch.float64).atan()
+    ends = torch.tensor([sigma_min, sigma_max], dtype=torch.float64, device="cpu").atan()
     start, stop = process(*params).time(ends).tolist()
     return start, stop
 
@@ -480,7 +481,7 @@ def solver_angles(
     [1.57, 1.17, 0.78, 0.39, 0.0]
     """
     process.check()
-    u = torch.linspace(1, 0, n_steps + 1, dtype=torch.float64)
+    u = torch.linspace(1, 0, n_steps + 1, dtype=torch.float64, device="cpu")
     angles = SCHEDULES[schedule](u, process, sigma_min, sigma_max).tolist()
     return [math.pi / 2 if from_infinity else angles[0], *angles[1:-1], 0.0]
 

@@ -29,6 +29,11 @@ def test_tensors_never_alias_the_callers_array():
     assert X[0, 0] == 0.0
 
 
+def test_tensors_are_ordinary_ones_in_inference_mode_too():
+    with torch.inference_mode():
+        assert not _bridge.tensor(np.zeros((2, 2)), CPU).is_inference()
+
+
 @pytest.mark.parametrize("odd", [np.zeros((4, 3))[::-1], np.zeros((4, 3), order="F"), [[1.0]]])
 def test_any_layout_becomes_a_tensor(odd):
     assert _bridge.tensor(odd, CPU).shape == np.shape(odd)
@@ -65,28 +70,6 @@ def test_a_network_is_built_from_its_seed_and_the_global_generator_stays():
     assert not torch.equal(
         first["body.hidden.0.affine.weight"], other["body.hidden.0.affine.weight"]
     )
-
-
-def test_a_network_is_float32_whatever_the_default_dtype():
-    torch.set_default_dtype(torch.float64)
-    try:
-        weights = spec().build().state_dict()["body.hidden.0.affine.weight"]
-    finally:
-        torch.set_default_dtype(torch.float32)
-    assert weights.dtype == torch.float32
-
-
-def test_threads_and_grad_modes_are_put_back():
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        with torch.inference_mode(), _bridge._workshop(1):
-            assert torch.get_num_threads() == 1
-            assert torch.is_grad_enabled()
-            assert not torch.is_inference_mode_enabled()
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)
 
 
 def source(X, **changes):

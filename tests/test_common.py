@@ -2,9 +2,12 @@
 
 import warnings
 
+import numpy as np
 import pytest
 from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
+from sklearn.model_selection import KFold
 from sklearn.neighbors import KernelDensity
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -18,6 +21,8 @@ from skscore import (
     ScoreBasedSampler,
     SlicedScoreEstimator,
 )
+from skscore.networks import MLP
+from skscore.noise import VarianceExploding
 from skscore.testing import density_estimator_checks
 
 BRIEF = {"max_iter": 2, "hidden_layer_sizes": (16, 16)}
@@ -85,3 +90,39 @@ def our_checks():
 @pytest.mark.parametrize("check", our_checks())
 def test_keeps_the_promises_of_a_density_estimator(check):
     check()
+
+
+def local(base, *arguments):
+    """A member of a class that no pickle finds."""
+
+    class Local(base):
+        pass
+
+    return Local(*arguments)
+
+
+UNPICKLABLE = {
+    "network": lambda *shape: MLP(*shape),
+    "weighting": lambda sigma: sigma**2,
+    "process": local(VarianceExploding),
+    "cv": local(KFold, 2),
+}
+TRAINED = [
+    ImplicitScoreEstimator,
+    SlicedScoreEstimator,
+    DenoisingScoreEstimator,
+    DenoisingScoreEstimatorCV,
+    DiffusionScoreEstimator,
+]
+
+
+@pytest.mark.parametrize("cls", TRAINED)
+def test_parameters_that_cannot_be_pickled_are_refused_before_training(cls, monkeypatch):
+    monkeypatch.setattr("skscore._fitting.train_network", None)
+    X, names = np.random.RandomState(0).standard_normal((20, 2)), cls().get_params()
+    for name in names & UNPICKLABLE.keys():
+        est = cls(**{name: UNPICKLABLE[name]})
+        with pytest.raises(ValueError, match=f"'{name}' parameter of {cls.__name__} must be"):
+            est.fit(X)
+        with pytest.raises(NotFittedError):
+            est.score_function(X)

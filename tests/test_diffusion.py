@@ -227,14 +227,32 @@ def test_a_process_may_be_given_with_its_own_parameters():
     assert est.process.beta_max == 10.0
 
 
+def squared(sigma):
+    return sigma**2
+
+
+def undefined(sigma):
+    return sigma * np.nan
+
+
+def negative(sigma):
+    return -sigma
+
+
+def one_only(sigma):
+    return sigma[:1]
+
+
+def no_tensor(sigma):
+    return 1.0
+
+
 def test_a_weighting_may_be_a_function_of_the_level():
-    named, own = brief(weighting="sigma2"), brief(weighting=lambda sigma: sigma**2)
+    named, own = brief(weighting="sigma2"), brief(weighting=squared)
     np.testing.assert_allclose(named.loss_curve_, own.loss_curve_, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "weighting", [lambda s: s * np.nan, lambda s: -s, lambda s: s[:1], lambda s: 1.0]
-)
+@pytest.mark.parametrize("weighting", [undefined, negative, one_only, no_tensor])
 def test_a_weighting_that_cannot_be_trained_with_is_refused(weighting):
     with pytest.raises(ValueError, match="must turn a tensor of levels into a tensor of that"):
         brief(weighting=weighting)

@@ -10,7 +10,7 @@ import skscore
 FOLDER = Path(skscore.__file__).parent
 # Lowest first; a module may import from lower floors, and from earlier rooms of its own.
 FLOORS = [
-    ["_params", "_calculus", "_integrate", "_canonical", "_gaussian"],
+    ["_params", "_calculus", "_scope", "_integrate", "_canonical", "_gaussian"],
     ["noise", "networks"],
     ["losses", "samplers._markov", "samplers._reverse", "samplers", "likelihood"],
     ["_training"],
