@@ -457,7 +457,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         that `density_tol` asks for, whatever the rows beside it; at the default 95 % of the
         rows are within 0.01 nats of a fine solution.  More than 50 nats a column below, the
         tolerance is relative to the log-density.  Rows between clusters and far outside take
-        more steps; a ``StepLimitError`` names rows for which 500 steps of their own do not do.
+        more steps; a ``StepLimitError`` names rows for which 2000 steps of their own do not do.
 
         Parameters
         ----------

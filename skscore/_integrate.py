@@ -231,8 +231,9 @@ def integrate_adaptively(
 
 # -- implicit steps chosen row by row ---------------------------------------------------
 
-_MOST_IMPLICIT_STEPS = 500
+_MOST_IMPLICIT_STEPS = 2000
 _GROW_IMPLICIT = 4.0
+_JUMP, _REFUSED = 20.0, 100.0  # in tolerances; the error that stands for a jump
 
 RowJacobian = Callable[[Tensor, Tensor], Tensor]
 """Times (n, 1) and rows (n, k) to (n, d, d), d <= k: how d slopes change with d columns."""
@@ -240,32 +241,35 @@ RowJacobian = Callable[[Tensor, Tensor], Tensor]
 
 def _implicit_euler(
     f: RowField, J: Tensor, slope: Tensor, t: Tensor, y: Tensor, h: Tensor, n_steps: int
-) -> Tensor:
-    """State after linearly implicit Euler steps of ``h / n_steps``, all with the same J.
+) -> tuple[Tensor, Tensor]:
+    """State after linearly implicit Euler steps of ``h / n_steps``, and the last of their slopes.
 
-    Columns without a part in J take plain Euler steps.
+    All have the same J; columns without a part in it take plain Euler steps.
     """
     d, step = J.shape[1], h / n_steps
     factors = torch.linalg.lu_factor_ex(torch.eye(d).to(J) - step[:, :, None] * J)[:2]
     for k in range(n_steps):
-        change = step * (f(t + k * step, y) if k else slope)
+        slope = f(t + k * step, y) if k else slope
+        change = step * slope
         solved = torch.linalg.lu_solve(*factors, change[:, :d, None])[:, :, 0]
         y = y + torch.cat([solved, change[:, d:]], dim=1)
-    return y
+    return y, slope
 
 
 def _extrapolated_step(
     f: RowField, J: Tensor, slope: Tensor, t: Tensor, y: Tensor, h: Tensor, order: int
-) -> tuple[Tensor, Tensor]:
-    """Aitken and Neville's state at the end of a step, and its difference to the one of an
-    order less.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Aitken and Neville's state at the end of a step, its difference to the one of an order
+    less, and the last slope that was asked for on the way.
     """
     row: list[Tensor] = []
     for n in range(1, order + 1):
-        above, row = row, [_implicit_euler(f, J, slope, t, y, h, n)]
-        for k, coarse in enumerate(above, start=1):
+        coarser = row
+        first, last_slope = _implicit_euler(f, J, slope, t, y, h, n)
+        row = [first]
+        for k, coarse in enumerate(coarser, start=1):
             row.append(row[-1] + (row[-1] - coarse) * (n - k) / k)
-    return row[-1], row[-1] - row[-2]
+    return row[-1], row[-1] - row[-2], last_slope
 
 
 def integrate_implicitly(
@@ -281,8 +285,10 @@ def integrate_implicitly(
     """Solution at `end` of ``dy/dt = f(t, y)`` from zero on, where rows may be stiff.
 
     Linearly implicit Euler steps of h, h/2, ..., h/order are extrapolated to h = 0 (Deuflhard
-    1985).  The Jacobian need not be exact; slopes of columns that it leaves out must not depend
-    on these columns strongly, as integrals along the way do not at all.
+    1985).  The Jacobian need not be exact, and columns that it leaves out are integrals along the
+    way.  None of these steps looks at the end of h: one that stops just behind a cliff of the
+    slopes would not notice it.  So a step is also refused where the slope at its end is another
+    than the last before it, by a quarter of their sum.
 
     Parameters
     ----------
@@ -296,32 +302,36 @@ def integrate_implicitly(
     first_step : float in (0, inf)
         Length that every row tries first.
     order : int in [2, inf)
-        A step takes ``1 + order (order - 1) / 2`` evaluations, and one of the Jacobian.
+        A step takes ``1 + order (order - 1) / 2`` evaluations and one of the Jacobian.
     measure : ErrorMeasure
 
     Returns
     -------
     Tensor of shape (n, k)
-        Rows with a slope that is not finite are NaN, rows of more than 500 steps infinite.
+        Rows with a slope that is not finite are NaN, rows of more than 2000 steps infinite.
     """
     done, going = torch.full_like(y, float("nan")), torch.arange(len(y), device=y.device)
     t, h = torch.zeros_like(y[:, :1]), torch.full_like(y[:, :1], first_step)
+    slope = f(t, y)
     for _ in range(_MOST_IMPLICIT_STEPS):
-        slope = f(t, y)
-        sound = slope.isfinite().all(1)
-        going, t, y, h, slope = (v[sound] for v in (going, t, y, h, slope))
-        if not len(going):
-            break
         last = h >= end - t
         h = torch.where(last, end - t, h)
-        y_next, error = _extrapolated_step(f, jacobian(t, y), slope, t, y, h, order)
+        y_next, error, before = _extrapolated_step(f, jacobian(t, y), slope, t, y, h, order)
+        slope_next = f(t + h, y_next)
         error = (measure(y_next, error) / tol).nan_to_num(nan=float("inf"))
+        fraction = h / order
+        jump = measure(y_next, fraction * (slope_next - before))
+        usual = measure(y_next, fraction * (slope_next + before))
+        hidden = jump > 0.25 * usual + _JUMP * tol
+        error = torch.where(hidden, error.clamp_min(_REFUSED), error)
         accepted = error <= 1
         t, y = torch.where(accepted, t + h, t), torch.where(accepted, y_next, y)
+        slope = torch.where(accepted, slope_next, slope)
         factor = (_SAFETY * error.clamp_min(1e-10) ** (-1 / order)).clamp(_SHRINK, _GROW_IMPLICIT)
-        finished = (accepted & last)[:, 0]
+        finished, lost = (accepted & last)[:, 0], ~slope.isfinite().all(1)
         done[going[finished]] = y[finished]
-        going, t, y, h = (v[~finished] for v in (going, t, y, h * factor))
+        keep = ~(finished | lost)
+        going, t, y, h, slope = (v[keep] for v in (going, t, y, h * factor, slope))
         if not len(going):
             break
     else:
