@@ -12,6 +12,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -282,14 +283,16 @@ class FlowEvaluator(_Opened):
         field, m = (exact, 1) if probes is None else (estimated, len(probes))
         # What a processor's cache holds; a GPU is better off with all rows at once.
         at_once = _ROWS_IN_CACHE if self._device.type == "cpu" else max(1, len(rows))
-
-        def log_density(x: Tensor) -> Tensor:
-            parts = x.split(at_once)
-            return torch.cat(
-                [likelihood.log_density(field, part, self._sigma_min, tol, m) for part in parts]
-            )
-
-        return self._apply(log_density, rows)
+        solve = partial(
+            likelihood.log_density,
+            field,
+            sigma_min=self._sigma_min,
+            tol=tol,
+            n_estimates=m,
+            drift=self._network,
+            at_once=at_once,
+        )
+        return self._apply(solve, rows)
 
     def lower_bound(self, rows: np.ndarray, n_draws: int, seed: int) -> np.ndarray:
         """Lower bounds of the log-density, (n,)."""

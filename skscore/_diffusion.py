@@ -35,6 +35,7 @@ from skscore._validation import (
     check_rows,
     check_weights,
     finite_results,
+    solved_results,
 )
 from skscore.losses import DiffusionScoreMatching
 from skscore.noise import (
@@ -89,7 +90,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
     n_probes : int in [2, inf), default=16
         Directions of ``divergence="probes"``.
     density_tol : float in (0, inf), default=0.0005
-        Largest error of a step of the flow in `score_samples`.
+        Tolerance of a step of the flow in `score_samples`, in nats.
     n_components : "auto" or int in [0, inf), default="auto"
         Components of a Gaussian mixture whose own field, known in closed form, the network
         learns to correct; 0 is none, and so is always ``conservative=True``.  "auto" takes the
@@ -454,8 +455,9 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         ``log N(y(pi/2); 0, I) + int div F dtheta + log |det W|`` along the flow from the
         row, W the Jacobian of its standardisation (Song et al. 2021).  Every row takes the steps
         that `density_tol` asks for, whatever the rows beside it; at the default 95 % of the
-        rows are within 0.01 nats of a fine solution.  For rows more than ten standard deviations
-        out the tolerance is relative to their distance.
+        rows are within 0.01 nats of a fine solution.  More than 50 nats a column below, the
+        tolerance is relative to the log-density.  Rows between clusters and far outside take
+        more steps; a ``StepLimitError`` names rows for which 2000 steps of their own do not do.
 
         Parameters
         ----------
@@ -475,20 +477,21 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         check_fitted(self)
         check_parameters(self)
         probes, volume = self._probes(), self._standardizer.log_volume
-        flow = self._network.open_flow(self.device)
-        values = self._map(
-            "score_samples",
-            X,
-            lambda net, z, x: net.log_density(z, self.density_tol, probes) + volume(x)[:, None],
-            flow,
-            _FLOW_CHUNK,
-        )
-        log_density = values.mean(axis=1)
+        X, flow = check_rows(self, X), self._network.open_flow(self.device)
+
+        def log_density(x: np.ndarray) -> np.ndarray:
+            z = self._standardizer.transform(x)
+            return flow.log_density(z, self.density_tol, probes) + volume(x)[:, None]
+
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = apply_in_chunks(log_density, X, _FLOW_CHUNK)
+        values = solved_results(values, f"score_samples of {type(self).__name__}", "density_tol")
+        mean = values.mean(axis=1)
         if not return_std_error:
-            return log_density
+            return mean
         m = values.shape[1]
         error = values.std(axis=1, ddof=1) / math.sqrt(m) if m > 1 else np.zeros(len(values))
-        return log_density, error
+        return mean, error
 
     def _probes(self) -> np.ndarray | None:
         """Random signs (n_probes, d), the same at every call; None where the trace is exact."""

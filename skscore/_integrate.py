@@ -6,12 +6,15 @@ anything that adds and scales: a number, an array, a tensor.
 
 :func:`integrate_evenly` takes even steps of one evaluation each, by the formulas of Adams,
 and estimates the error of every row.  :func:`integrate_adaptively` moves a batch of rows, each
-with its own time and its own step, by the pair of orders 5 and 4 of Dormand and Prince.  What a
-row does never depends on the rows beside it.
+with its own time and its own step, by the pair of orders 5 and 4 of Dormand and Prince, and
+:func:`integrate_implicitly` by extrapolated linearly implicit Euler steps, whose length is not
+bounded by how fast neighbouring rows run together.  What a row does never depends on the rows
+beside it.
 
 References
 ----------
 Dormand and Prince (1980). A family of embedded Runge-Kutta formulae.
+Deuflhard (1985). Recent progress in extrapolation methods for ordinary differential equations.
 Hairer, Norsett and Wanner (1993). Solving ordinary differential equations I (III.1 for the
 formulas of Adams).
 """
@@ -78,6 +81,26 @@ def integrate(
     return y
 
 
+# -- what is held against a tolerance ---------------------------------------------------
+
+_FAR = 10.0
+
+RowField = Callable[[Tensor, Tensor], Tensor]
+"""Times (n, 1) or (1, 1) and rows (n, k) to (n, k) slopes, every row by itself."""
+ErrorMeasure = Callable[[Tensor, Tensor], Tensor]
+"""States and their errors, both (n, k), to sizes (n, 1)."""
+
+
+def distance(y: Tensor) -> Tensor:
+    """What tolerances of rows are relative to, (n, k) to (n, 1): one within ``10 sqrt(k)``."""
+    return (y.norm(dim=1, keepdim=True) / (_FAR * y.shape[1] ** 0.5)).clamp_min(1.0)
+
+
+def relative_norm(y: Tensor, error: Tensor) -> Tensor:
+    """Euclidean norm of the error over the distance of its row; an :data:`ErrorMeasure`."""
+    return error.norm(dim=1, keepdim=True) / distance(y)
+
+
 # -- even steps of one evaluation -------------------------------------------------------
 
 _BASHFORTH = (55 / 24, -59 / 24, 37 / 24, -9 / 24)  # of the last slope, the one before, ...
@@ -92,6 +115,7 @@ def integrate_evenly(
     start: float,
     step: float,
     n_steps: int,
+    measure: ErrorMeasure = relative_norm,
 ) -> tuple[Tensor, Tensor]:
     """Solution of ``dy/dt = f(t, y)`` after even steps, and its estimated error.
 
@@ -108,20 +132,21 @@ def integrate_evenly(
         Slopes at ``start``, ``start - step``, ``start - 2 step`` and ``start - 3 step``.
     start, step : float
     n_steps : int in [1, inf)
+    measure : ErrorMeasure
 
     Returns
     -------
     y : Tensor of shape (n, k)
     error : Tensor of shape (n,)
-        Sum over the steps of the estimated error of a step, in the norm of a row.
+        Sum over the steps of the estimated error of a step.
     """
-    error = torch.zeros_like(y[:, 0])
+    error = torch.zeros_like(y[:, :1])
     for n in range(1, n_steps + 1):
         predicted = _advance(y, step, _BASHFORTH, history)
         history = [f(start + n * step, predicted), *history[:3]]
         y = _advance(y, step, _MOULTON, history)
-        error = error + _MILNE * (y - predicted).norm(dim=1)
-    return y, error
+        error = error + measure(y, _MILNE * (y - predicted))
+    return y, error[:, 0]
 
 
 # -- steps chosen row by row ------------------------------------------------------------
@@ -142,20 +167,11 @@ _PAIR = RungeKutta(
 )
 _ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
 _SAFETY, _SHRINK, _GROW = 0.9, 0.2, 5.0
-_MOST_STEPS = 10_000
-_FAR = 10.0
-
-RowField = Callable[[Tensor, Tensor], Tensor]
+_MOST_STEPS = 2000
 
 
-def distance(y: Tensor) -> Tensor:
-    """What tolerances of rows are relative to, (n, k) to (n, 1): one within ``10 sqrt(k)``."""
-    return (y.norm(dim=1, keepdim=True) / (_FAR * y.shape[1] ** 0.5)).clamp_min(1.0)
-
-
-def _error_norm(h: Tensor, slopes: list[Tensor]) -> Tensor:
-    error = sum(e * k for e, k in zip(_ERROR, slopes, strict=True) if e)
-    return (h * error).norm(dim=1, keepdim=True)
+def _error(h: Tensor, slopes: list[Tensor]) -> Tensor:
+    return h * sum(e * k for e, k in zip(_ERROR, slopes, strict=True) if e)
 
 
 def integrate_adaptively(
@@ -180,8 +196,7 @@ def integrate_adaptively(
     Returns
     -------
     Tensor of shape (n, k)
-        Rows that cannot be solved (a slope that is not finite, or more than 10,000 steps) are
-        NaN.
+        Rows with a slope that is not finite are NaN, rows of more than 2000 steps infinite.
     """
     direction = 1.0 if end >= start else -1.0
     done, going = torch.full_like(y, float("nan")), torch.arange(len(y), device=y.device)
@@ -196,7 +211,7 @@ def integrate_adaptively(
         for c_i, a_i in zip(_PAIR.c[1:], _PAIR.a[1:], strict=True):
             y_i = _advance(y, h, a_i, slopes)
             slopes.append(f(t + c_i * h, y_i))
-        error = _error_norm(h, slopes) / (tol * distance(y))
+        error = relative_norm(y, _error(h, slopes)) / tol
         # The last stage stands at the end of the step: its state is the solution there.
         accepted = error <= 1
         t = torch.where(accepted, t + h, t)
@@ -209,4 +224,116 @@ def integrate_adaptively(
         if not keep.any():
             break
         going, t, y, slope, h = (v[keep] for v in (going, t, y, slope, h * factor))
+    else:
+        done[going] = float("inf")
+    return done
+
+
+# -- implicit steps chosen row by row ---------------------------------------------------
+
+_MOST_IMPLICIT_STEPS = 2000
+_GROW_IMPLICIT = 4.0
+_JUMP, _REFUSED = 20.0, 100.0  # in tolerances; the error that stands for a jump
+
+RowJacobian = Callable[[Tensor, Tensor], Tensor]
+"""Times (n, 1) and rows (n, k) to (n, d, d), d <= k: how d slopes change with d columns."""
+
+
+def _implicit_euler(
+    f: RowField, J: Tensor, slope: Tensor, t: Tensor, y: Tensor, h: Tensor, n_steps: int
+) -> tuple[Tensor, Tensor]:
+    """State after linearly implicit Euler steps of ``h / n_steps``, and the last of their slopes.
+
+    All have the same J; columns without a part in it take plain Euler steps.
+    """
+    d, step = J.shape[1], h / n_steps
+    factors = torch.linalg.lu_factor_ex(torch.eye(d).to(J) - step[:, :, None] * J)[:2]
+    for k in range(n_steps):
+        slope = f(t + k * step, y) if k else slope
+        change = step * slope
+        solved = torch.linalg.lu_solve(*factors, change[:, :d, None])[:, :, 0]
+        y = y + torch.cat([solved, change[:, d:]], dim=1)
+    return y, slope
+
+
+def _extrapolated_step(
+    f: RowField, J: Tensor, slope: Tensor, t: Tensor, y: Tensor, h: Tensor, order: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Aitken and Neville's state at the end of a step, its difference to the one of an order
+    less, and the last slope that was asked for on the way.
+    """
+    row: list[Tensor] = []
+    for n in range(1, order + 1):
+        coarser = row
+        first, last_slope = _implicit_euler(f, J, slope, t, y, h, n)
+        row = [first]
+        for k, coarse in enumerate(coarser, start=1):
+            row.append(row[-1] + (row[-1] - coarse) * (n - k) / k)
+    return row[-1], row[-1] - row[-2], last_slope
+
+
+def integrate_implicitly(
+    f: RowField,
+    jacobian: RowJacobian,
+    y: Tensor,
+    end: float,
+    tol: float,
+    first_step: float,
+    order: int,
+    measure: ErrorMeasure,
+) -> Tensor:
+    """Solution at `end` of ``dy/dt = f(t, y)`` from zero on, where rows may be stiff.
+
+    Linearly implicit Euler steps of h, h/2, ..., h/order are extrapolated to h = 0 (Deuflhard
+    1985).  The Jacobian need not be exact, and columns that it leaves out are integrals along the
+    way.  None of these steps looks at the end of h: one that stops just behind a cliff of the
+    slopes would not notice it.  So a step is also refused where the slope at its end is another
+    than the last before it, by a quarter of their sum.
+
+    Parameters
+    ----------
+    f : RowField
+    jacobian : RowJacobian
+    y : Tensor of shape (n, k)
+        State at zero; not changed.
+    end : float in (0, inf)
+    tol : float in (0, inf)
+        Largest estimate of the error of one step, in units of `measure`.
+    first_step : float in (0, inf)
+        Length that every row tries first.
+    order : int in [2, inf)
+        A step takes ``1 + order (order - 1) / 2`` evaluations and one of the Jacobian.
+    measure : ErrorMeasure
+
+    Returns
+    -------
+    Tensor of shape (n, k)
+        Rows with a slope that is not finite are NaN, rows of more than 2000 steps infinite.
+    """
+    done, going = torch.full_like(y, float("nan")), torch.arange(len(y), device=y.device)
+    t, h = torch.zeros_like(y[:, :1]), torch.full_like(y[:, :1], first_step)
+    slope = f(t, y)
+    for _ in range(_MOST_IMPLICIT_STEPS):
+        last = h >= end - t
+        h = torch.where(last, end - t, h)
+        y_next, error, before = _extrapolated_step(f, jacobian(t, y), slope, t, y, h, order)
+        slope_next = f(t + h, y_next)
+        error = (measure(y_next, error) / tol).nan_to_num(nan=float("inf"))
+        fraction = h / order
+        jump = measure(y_next, fraction * (slope_next - before))
+        usual = measure(y_next, fraction * (slope_next + before))
+        hidden = jump > 0.25 * usual + _JUMP * tol
+        error = torch.where(hidden, error.clamp_min(_REFUSED), error)
+        accepted = error <= 1
+        t, y = torch.where(accepted, t + h, t), torch.where(accepted, y_next, y)
+        slope = torch.where(accepted, slope_next, slope)
+        factor = (_SAFETY * error.clamp_min(1e-10) ** (-1 / order)).clamp(_SHRINK, _GROW_IMPLICIT)
+        finished, lost = (accepted & last)[:, 0], ~slope.isfinite().all(1)
+        done[going[finished]] = y[finished]
+        keep = ~(finished | lost)
+        going, t, y, h, slope = (v[keep] for v in (going, t, y, h * factor, slope))
+        if not len(going):
+            break
+    else:
+        done[going] = float("inf")
     return done

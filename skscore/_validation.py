@@ -36,7 +36,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skscore.exceptions import NonFiniteResultError
+from skscore.exceptions import NonFiniteResultError, StepLimitError
 
 __all__ = [
     "FrozenEstimator",
@@ -61,6 +61,7 @@ __all__ = [
     "routed_weights",
     "rows_like",
     "score_request",
+    "solved_results",
 ]
 
 _CHUNK = 65_536
@@ -236,6 +237,19 @@ def finite_results(values: np.ndarray, name: str) -> np.ndarray:
             "rows, or the fitted model is broken; compare the row with location_ and covariance_."
         )
     return values
+
+
+def solved_results(values: np.ndarray, name: str, tolerance: str) -> np.ndarray:
+    """`values` of a flow unchanged, or a named error; infinite ones took too many steps."""
+    endless = np.isposinf(values).reshape(len(values), -1).any(axis=1)
+    if endless.any():
+        raise StepLimitError(
+            f"{name} ran out of steps for {endless.sum()} of {len(values)} rows of X, the first "
+            f"of them row {int(np.argmax(endless))}. The probability flow from there is too rough "
+            f"for the tolerance: raise {tolerance}, or leave these rows out. Rows in deep valleys "
+            "between clusters, or far from all of them, are such."
+        )
+    return finite_results(values, name)
 
 
 def importable(factory: Callable[..., Any]) -> bool:

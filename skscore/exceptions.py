@@ -9,6 +9,7 @@ __all__ = [
     "NonFiniteResultError",
     "NotFittedError",
     "SamplingDivergedError",
+    "StepLimitError",
     "SupportWarning",
     "TiesWarning",
     "TrainingDivergedError",
@@ -33,6 +34,10 @@ class SamplingDivergedError(FloatingPointError):
 
 class NonFiniteResultError(FloatingPointError):
     """A result that ought to be a number is NaN or infinite."""
+
+
+class StepLimitError(NonFiniteResultError):
+    """Rows took more steps along the probability flow than are allowed."""
 
 
 class NoiseRangeWarning(DataConversionWarning):

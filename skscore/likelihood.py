@@ -5,11 +5,18 @@ theta = pi/2 (:mod:`skscore._canonical`), and the change of variables along it i
 
     log p(x) = log N(y(pi/2); 0, I) + int_0^{pi/2} div F(y(theta), theta) dtheta.
 
-:func:`log_density` follows both, to a tolerance.  First all rows take the same even steps in u,
-``theta = (pi/4) (u^2 + u^3)``, of one evaluation each; they are short where theta is small and F
-varies with its logarithm.  As if F did not depend on theta before 0, the slopes there that a
-multistep formula asks for are polynomials in u, too.  Rows whose estimated error is too large
-are solved anew, by steps that each of them chooses for itself.
+:func:`log_density` follows both, to a tolerance in nats: an error e_y of the row and one of the
+integral, e_l, come to ``|y . e_y| + |e_y| + |e_l|``.  All rows take even steps in u, ``theta =
+(pi/4) (u^2 + u^3)``, of one evaluation each; they are short where theta is small and F varies
+with its logarithm.  As if F did not depend on theta before 0, the slopes there that a multistep
+formula asks for are polynomials in u, too.  There are several such grids: a row far out starts
+with a finer one, and rows whose estimated error is too large go on to the grid that their
+estimate calls for.
+
+Between clusters the flow is stiff.  Neighbouring rows run together at rates that grow with the
+depth of the valley, ``-log p``, and steps of any explicit formula must be as short.  What the
+finest grid does not solve takes implicit steps (:func:`skscore._integrate.integrate_implicitly`),
+in w with ``theta = sigma_min sinh(w)``; their number hardly grows with the depth.
 
 The stochastic process with the same field has another law, whose log-density has the
 lower bound (Kingma et al. 2021; with N(0, I) reached exactly there is no term of the prior)::
@@ -38,16 +45,27 @@ import torch
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
+from skscore import _calculus
 from skscore._canonical import AngularField, noised
-from skscore._integrate import RowField, distance, integrate_adaptively, integrate_evenly
+from skscore._integrate import (
+    ErrorMeasure,
+    RowField,
+    RowJacobian,
+    integrate_evenly,
+    integrate_implicitly,
+)
 
 FieldAndDivergence = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Rows (n, d) and angles (n, 1) or (1, 1) to F (n, d) and divergences (n, m), m estimates."""
 
-_FIRST_STEP = 2.5  # of the solvers, in units of the smallest level, the finest scale of F
 _LAST_DRAWS = 4
-_COMMON_STEPS, _LEAST_STEPS, _MOST_STEPS = 36, 8, 200  # the first at a tolerance of 5e-4
-_SLACK = 20.0  # error of all common steps together, in tolerances of one step
+_STEPS, _LEAST_STEPS, _MOST_STEPS = 36, 8, 600  # even ones, the first at a tolerance of 5e-4
+_GRIDS = (1.0, 1.5, 2.0, 3.0, 4.0)  # how many times as many
+_NEAR = 2.0  # root mean square of a row's columns up to which it starts with the first grid
+_SLACK, _SLACK_IMPLICIT = 60.0, 0.5  # of all even steps, and of one implicit, in tolerances
+_ACROSS = 10.0  # weight of errors of the row in implicit steps
+_FIRST_STEP = 0.5  # in w
+_DEEP = 50.0  # nats a column, from which on errors are relative
 
 
 def standard_normal(y: Tensor) -> Tensor:
@@ -64,7 +82,14 @@ def standard_normal(y: Tensor) -> Tensor:
 
 
 def log_density(
-    field: FieldAndDivergence, x: Tensor, sigma_min: float, tol: float, n_estimates: int = 1
+    field: FieldAndDivergence,
+    x: Tensor,
+    sigma_min: float,
+    tol: float,
+    n_estimates: int = 1,
+    *,
+    drift: AngularField | None = None,
+    at_once: int = 1024,
 ) -> Tensor:
     """Log-density of the probability flow.
 
@@ -76,15 +101,20 @@ def log_density(
     sigma_min : float in (0, inf)
         Smallest level at which F was trained.
     tol : float in (0, inf)
-        Largest error of a step, of a row and of its log-density together; twenty times
-        that is the most for the sum of all common steps.
+        What a step may contribute to the error, in nats; sixty times that is the most for the
+        estimates of all even steps of a row together, which lie far above the error.  Where row
+        and integral come to more than 50 nats a column, it is relative to them.
     n_estimates : int in [1, inf), default=1
         The m of the field.
+    drift : AngularField or None, default=None
+        F alone, whose Jacobian the implicit steps take; None is that of the field.
+    at_once : int in [1, inf), default=1024
+        Rows solved at a time.
 
     Returns
     -------
     Tensor of shape (n, n_estimates)
-        In nats.
+        In nats; NaN where F is not finite, infinite where 2000 implicit steps do not do.
 
     Examples
     --------
@@ -99,20 +129,70 @@ def log_density(
     def slopes(theta: Tensor, state: Tensor) -> Tensor:
         return torch.cat(field(state[:, :d], theta), dim=1)
 
+    def jacobian(theta: Tensor, state: Tensor) -> Tensor:
+        F = (lambda y, theta: field(y, theta)[0]) if drift is None else drift
+        return _calculus.jacobian(lambda y: F(y, theta), state[:, :d]).detach()
+
     start = torch.cat([x, x.new_zeros(len(x), n_estimates)], dim=1)
-    end, settled = _common_steps(slopes, start, tol)
-    rest = (~settled).nonzero()[:, 0]
-    if len(rest):
-        first_step = _FIRST_STEP * sigma_min
-        end[rest] = integrate_adaptively(slopes, start[rest], 0.0, math.pi / 2, tol, first_step)
-    return standard_normal(end[:, :d])[:, None] + end[:, d:]
+    end, settled = _even_steps(slopes, start, d, tol, at_once)
+    for rows in _parts(~settled, at_once):
+        end[rows] = _implicit_steps(slopes, jacobian, start[rows], d, sigma_min, tol)
+    solved = standard_normal(end[:, :d])[:, None] + end[:, d:]
+    return torch.where(end[:, d:].isposinf(), end[:, d:], solved)
 
 
-def _common_steps(slopes: RowField, y: Tensor, tol: float) -> tuple[Tensor, Tensor]:
+def _parts(chosen: Tensor, at_once: int) -> list[Tensor]:
+    """The places where `chosen` is true, so many at a time."""
+    places = chosen.nonzero()[:, 0]
+    return list(places.split(at_once)) if len(places) else []
+
+
+def _nats(d: int, across: float) -> ErrorMeasure:
+    """What errors of states, d columns of a row and its integrals, come to in its log-density.
+
+    Errors of the row count `across` times: they may move it out of a narrow valley.
+    """
+
+    def measure(state: Tensor, error: Tensor) -> Tensor:
+        y, e_y = state[:, :d], error[:, :d]
+        size = (y * e_y).sum(1, keepdim=True).abs() + across * e_y.norm(dim=1, keepdim=True)
+        depth = 0.5 * y.square().sum(1, keepdim=True) + _largest(state[:, d:])
+        return (size + _largest(error[:, d:])) / (depth / (_DEEP * d)).clamp_min(1.0)
+
+    return measure
+
+
+def _largest(values: Tensor) -> Tensor:
+    return values.abs().amax(dim=1, keepdim=True)
+
+
+def _even_grids(tol: float) -> list[int]:
+    """Numbers of even steps, each more than the one before."""
+    fewest = max(_LEAST_STEPS, math.ceil(_STEPS * (5e-4 / tol) ** 0.25))
+    return [n for n in (round(fewest * times) for times in _GRIDS) if n <= _MOST_STEPS]
+
+
+def _even_steps(
+    slopes: RowField, start: Tensor, d: int, tol: float, at_once: int
+) -> tuple[Tensor, Tensor]:
     """States at pi/2 by even steps in u, and which of them are good enough."""
-    n_steps = max(_LEAST_STEPS, math.ceil(_COMMON_STEPS * (5e-4 / tol) ** 0.25))
-    if n_steps > _MOST_STEPS:
-        return torch.empty_like(y), torch.zeros_like(y[:, 0], dtype=torch.bool)
+    end, grids = start.clone(), _even_grids(tol)
+    spread = start[:, :d].square().mean(1).sqrt()
+    place = (spread > _NEAR).long() + (spread > 2 * _NEAR).long()  # in the list of grids
+    finest = start.new_tensor(grids)
+    for k, n_steps in enumerate(grids):
+        for rows in _parts(place == k, at_once):
+            end[rows], error = _common_steps(slopes, start[rows], n_steps, _nats(d, 1.0))
+            wanted = n_steps * (error / (_SLACK * tol)) ** 0.25
+            further = torch.searchsorted(finest, wanted.nan_to_num(nan=math.inf)).clamp_min(k + 1)
+            place[rows] = torch.where(error <= _SLACK * tol, -1, further)
+    return end, place == -1
+
+
+def _common_steps(
+    slopes: RowField, y: Tensor, n_steps: int, measure: ErrorMeasure
+) -> tuple[Tensor, Tensor]:
+    """States at pi/2 by even steps in u, the same for all rows, and their estimated errors."""
     step = 1 / n_steps
 
     def rate(u: float) -> float:
@@ -124,8 +204,32 @@ def _common_steps(slopes: RowField, y: Tensor, tol: float) -> tuple[Tensor, Tens
 
     first = slopes(y.new_zeros(1, 1), y)
     history = [rate(-j * step) * first for j in range(4)]
-    end, error = integrate_evenly(slopes_in_u, y, history, 0.0, step, n_steps)
-    return end, error <= _SLACK * tol * distance(end)[:, 0]
+    return integrate_evenly(slopes_in_u, y, history, 0.0, step, n_steps, measure)
+
+
+def _implicit_steps(
+    slopes: RowField, jacobian: RowJacobian, y: Tensor, d: int, sigma_min: float, tol: float
+) -> Tensor:
+    """States at pi/2 by steps in w that every row chooses for itself."""
+
+    def slopes_in_w(w: Tensor, y: Tensor) -> Tensor:
+        return (sigma_min * w.cosh()) * slopes(sigma_min * w.sinh(), y)
+
+    def jacobian_in_w(w: Tensor, y: Tensor) -> Tensor:
+        return (sigma_min * w.cosh())[:, :, None] * jacobian(sigma_min * w.sinh(), y)
+
+    order = min(8, max(4, math.ceil(-math.log10(tol))))
+    end = math.asinh(0.5 * math.pi / sigma_min)
+    return integrate_implicitly(
+        slopes_in_w,
+        jacobian_in_w,
+        y,
+        end,
+        _SLACK_IMPLICIT * tol,
+        _FIRST_STEP,
+        order,
+        _nats(d, _ACROSS),
+    )
 
 
 def lower_bound(

@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from skscore import _integrate
-from skscore._integrate import METHODS, distance, integrate, integrate_adaptively, integrate_evenly
+from skscore._integrate import (
+    METHODS,
+    distance,
+    integrate,
+    integrate_adaptively,
+    integrate_evenly,
+    integrate_implicitly,
+    relative_norm,
+)
 
 each_method = pytest.mark.parametrize("method", METHODS)
 
@@ -439,16 +447,16 @@ def test_a_lost_row_is_not_asked_for_again():
     assert asked == [len(STIFF)] * 7
 
 
-def test_a_row_of_too_many_steps_is_nan_and_no_other(monkeypatch):
+def test_a_row_of_too_many_steps_is_infinite_and_no_other(monkeypatch):
     clean = solve(turning, STIFF, 0.0, 1.0)
     monkeypatch.setattr(_integrate, "_MOST_STEPS", 40)
     given_up = solve(turning, STIFF, 0.0, 1.0)
-    assert given_up[1].isnan().all()
+    assert given_up[1].isposinf().all()
     assert torch.equal(given_up[[0, 2, 4]], clean[[0, 2, 4]])
 
 
-def test_ten_thousand_steps_are_the_most():
-    assert _integrate._MOST_STEPS == 10_000
+def test_two_thousand_steps_are_the_most():
+    assert _integrate._MOST_STEPS == _integrate._MOST_IMPLICIT_STEPS == 2000
 
 
 def test_no_time_to_pass_leaves_the_state():
@@ -476,3 +484,103 @@ def test_solution_keeps_the_dtype_of_the_state(dtype):
     y = solve(turning, STIFF[[0, 2, 4]].to(dtype), 0.0, 1.0, 1e-5)
     assert y.dtype == dtype
     torch.testing.assert_close(y.double(), turned(STIFF[[0, 2, 4]], 1.0), rtol=1e-4, atol=1e-4)
+
+
+# Implicit steps chosen row by row
+
+
+def decaying(rates, asked=None):
+    """``y' = -rate (y - cos t) - sin t`` with an integral of y beside it, and its Jacobian."""
+
+    def f(t, state):
+        if asked is not None:
+            asked.append(len(state))
+        y, rate = state[:, :1], rates[state[:, 2].long()][:, None]
+        return torch.cat([-rate * (y - t.cos()) - t.sin(), y, 0 * y], 1)
+
+    def jacobian(t, state):
+        return -rates[state[:, 2].long()][:, None, None]
+
+    return f, jacobian
+
+
+RATES = torch.tensor([0.5, 10.0, 1e3, 1e6]).double()
+RELAXING = torch.tensor([[1.0, 0.0, k] for k in range(len(RATES))]).double()
+
+
+def solve_implicitly(f, jacobian, y, tol=1e-6, order=4):
+    return integrate_implicitly(f, jacobian, y, 1.5, tol, 0.01, order, relative_norm)
+
+
+@pytest.mark.parametrize("order", [2, 4, 6])
+def test_implicit_steps_are_right_however_stiff_the_row(order):
+    y = solve_implicitly(*decaying(RATES), RELAXING, order=order)
+    torch.testing.assert_close(y[:, 0], torch.full((4,), math.cos(1.5)).double(), rtol=0, atol=1e-4)
+    torch.testing.assert_close(y[:, 1], torch.full((4,), math.sin(1.5)).double(), rtol=0, atol=1e-4)
+
+
+def test_stiffness_costs_implicit_steps_next_to_nothing_and_explicit_ones_dearly():
+    costs = []
+    for k in (1, 3):
+        asked = []
+        solve_implicitly(*decaying(RATES, asked), RELAXING[[k]])
+        costs.append(sum(asked))
+    assert costs[1] < 2 * costs[0]
+    asked = []
+    solve(decaying(RATES, asked)[0], RELAXING[[2]], 0.0, 1.5, 1e-6)
+    assert sum(asked) > 10 * costs[1]
+
+
+def test_implicit_error_falls_with_the_tolerance():
+    exact = torch.tensor([math.cos(1.5), math.sin(1.5)]).double()
+    errors = [
+        (solve_implicitly(*decaying(RATES), RELAXING[:3], tol)[:, :2] - exact).norm(dim=1).max()
+        for tol in (1e-3, 1e-5, 1e-7)
+    ]
+    assert all(10 * tighter < looser for looser, tighter in pairwise(errors))
+
+
+def test_an_implicit_step_does_not_leap_over_a_cliff():
+    """A slope that falls at y = 1 by so much that y stays there; its integral counts the time."""
+
+    def f(t, state):
+        y = state[:, :1]
+        return torch.cat([1 - 2 * torch.sigmoid(1e4 * (y - 1)), (y > 0.9999).to(y)], 1)
+
+    def jacobian(t, state):
+        r = torch.sigmoid(1e4 * (state[:, :1] - 1))
+        return (-2e4 * r * (1 - r))[:, :, None]
+
+    rows = torch.tensor([[0.0, 0.0], [0.11, 0.0], [0.37, 0.0]]).double()
+    y = integrate_implicitly(f, jacobian, rows, 5.0, 1e-3, 0.1, 4, relative_norm)
+    torch.testing.assert_close(y[:, 0], torch.ones(3).double(), rtol=0, atol=1e-3)
+    torch.testing.assert_close(y[:, 1], 4 + rows[:, 0], rtol=0, atol=0.02)
+
+
+def test_implicit_rows_do_not_see_each_other():
+    together = solve_implicitly(*decaying(RATES), RELAXING)
+    for k in range(len(RATES)):
+        alone = solve_implicitly(*decaying(RATES), RELAXING[[k]])
+        torch.testing.assert_close(alone[0], together[k], rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("when", [0.0, 0.5])
+def test_an_implicit_row_without_a_finite_slope_is_nan_and_no_other(when):
+    f, jacobian = decaying(RATES)
+
+    def broken(t, state):
+        return torch.where((state[:, 2:] == 1) & (t >= when), float("nan"), f(t, state))
+
+    y, clean = (solve_implicitly(g, jacobian, RELAXING) for g in (broken, f))
+    assert not y[1].isfinite().any()
+    torch.testing.assert_close(y[[0, 2, 3]], clean[[0, 2, 3]], rtol=1e-11, atol=1e-11)
+
+
+def test_an_implicit_row_of_too_many_steps_is_infinite_and_no_other(monkeypatch):
+    monkeypatch.setattr(_integrate, "_MOST_IMPLICIT_STEPS", 12)
+    f, jacobian = decaying(RATES)
+    y = solve_implicitly(
+        lambda t, y: f(t, y) * (1 + (y[:, 2:] == 3) * (99 * t).sin()), jacobian, RELAXING, 1e-4
+    )
+    assert y[3].isposinf().all()
+    assert y[0].isfinite().all()

@@ -20,6 +20,7 @@ from skscore._validation import (
     check_rows,
     check_unnamed_rows,
     finite_results,
+    solved_results,
 )
 
 
@@ -127,7 +128,7 @@ class FlowTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         X = check_rows(self, X)
         est = self.estimator_
         y = est._carry(est._standardizer.transform(X), 0.0, math.pi / 2, self.tol)
-        return finite_results(y, f"transform of {type(self).__name__}")
+        return solved_results(y, f"transform of {type(self).__name__}", "tol")
 
     def inverse_transform(self, X: ArrayLike) -> np.ndarray:
         """Rows carried back from theta = pi/2, in the units of the table.
@@ -143,9 +144,9 @@ class FlowTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         check_fitted(self)
         X = check_unnamed_rows(self, X)
         est = self.estimator_
-        z = est._carry(X, math.pi / 2, 0.0, self.tol)
-        rows = est._standardizer.inverse_transform(z)
-        return finite_results(rows, f"inverse_transform of {type(self).__name__}")
+        name = f"inverse_transform of {type(self).__name__}"
+        z = solved_results(est._carry(X, math.pi / 2, 0.0, self.tol), name, "tol")
+        return finite_results(est._standardizer.inverse_transform(z), name)
 
 
 def _diffusion_part(frozen: FrozenEstimator) -> DiffusionScoreEstimator:
