@@ -13,6 +13,7 @@ from skscore.exceptions import SamplingDivergedError
 
 MAX_STARTS = 10_000
 """Most training rows kept as starts of Markov chains."""
+_SUBSET_SEED = 946_385_271  # unlike those that tables are made with
 _FAR = 1e4
 
 _counting = threading.Lock()
@@ -58,6 +59,41 @@ def resample(
     points = (np.arange(size) + rng.uniform()) / size
     index = np.minimum(np.searchsorted(shares, points), len(rows) - 1)
     return np.asarray(rows[index], dtype=np.float64)
+
+
+def some_rows(
+    rows: np.ndarray,
+    weights: np.ndarray | None,
+    size: int,
+    rng: np.random.RandomState | None = None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """About `size` different rows at random, in their order, and their weights.
+
+    Without a generator they are the same at every call.
+
+    Means over them are unbiased: a row of weight w comes with probability ``p = min(1, k w)``,
+    and with the weight w / p, so that no heavy row is missed.  A short table comes back as it is;
+    weights are positive.
+    """
+    if len(rows) <= size:
+        return rows, weights
+    rng = np.random.RandomState(_SUBSET_SEED) if rng is None else rng
+    if weights is None:
+        return rows[np.sort(rng.choice(len(rows), size, replace=False))], None
+    chances = _chances(weights, size)
+    index = np.flatnonzero(rng.uniform(size=len(rows)) < chances)
+    return rows[index], weights[index] / chances[index]
+
+
+def _chances(weights: np.ndarray, size: int) -> np.ndarray:
+    """Probabilities in proportion to weights, at most one, that sum to `size`."""
+    chances = np.zeros(len(weights))
+    while True:
+        rest = chances < 1
+        scaled = (size - np.sum(~rest)) * (weights[rest] / weights[rest].sum())
+        chances[rest] = np.minimum(scaled, 1.0)
+        if not (scaled > 1).any():
+            return chances
 
 
 def merged_starts(

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from skscore._base import BaseScoreEstimator
 from skscore._bridge import FittedNetwork, NetworkSpec, apply_in_chunks, array
-from skscore._chains import check_finite_draws, check_n_samples
+from skscore._chains import check_finite_draws, check_n_samples, some_rows
 from skscore._documentation import shared_documentation
 from skscore._fitting import (
     FitData,
@@ -323,8 +323,8 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         most = _CURVE_ROWS
         if data.standardizer.margins is not None:
             most = min(most, _CURVE_JACOBIANS // data.X.shape[1] + 1)
-        index = index[:: -(-len(index) // most)]
         weights = None if data.weights is None else data.weights[index]
+        index, weights = some_rows(index, weights, most, data.rng)
         rows = data.standardizer.jitter(data.standardizer.transform(data.X[index]), data.rng)
         sigmas = np.geomspace(*network.spec.sigma_range, _CURVE_LEVELS)
         criterion = level_criterion(network, data.standardizer, self.device, rows, sigmas)

@@ -34,11 +34,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from skscore._chains import some_rows
 from skscore._margins import Margins
 from skscore.exceptions import DegenerateColumnsWarning, TiesWarning
 
-CONSTANT = 1e-9
-"""Range, relative to the largest magnitude, up to which a column counts as constant."""
+SPACINGS = 16
+"""Range, in float spacings at the largest magnitude, up to which a column counts as constant."""
+FLOOR = 1e-9
+"""Deviation of a constant column, relative to its magnitude."""
 RANK = 1e-10
 """Eigenvalue of the correlation matrix, relative to the largest, of a null direction."""
 TIES = 0.05
@@ -144,11 +147,7 @@ class Standardizer:
         correlation = (vectors * values) @ vectors.T
         with np.errstate(over="ignore", under="ignore"):
             covariance = correlation * scale[:, None] * scale
-        if not (np.isfinite(covariance).all() and (covariance.diagonal() > 0).all()):
-            raise ValueError(
-                "The columns of X are too large or too small: their variances must lie within "
-                "1e-300 and 1e300. Rescale X."
-            )
+        _check_variances(covariance.diagonal(), names)
         T, T_inverse = _forms(form, values, vectors, scale)
         floors = np.vstack([np.eye(len(scale))[constant], (vectors * values**0.5).T[null]])
         plain = cls(
@@ -172,10 +171,10 @@ class Standardizer:
         margins = Margins.fit(X, weights, linear=column_gaps(X) > 0)
         if not margins.curved.any():
             return self
-        rows = _spread_rows(X, _MARGIN_ROWS)  # enough, and no copy of a large table
-        some = None if weights is None else weights[rows]
+        # Enough, and no copy of a large table.
+        some, its_weights = some_rows(X, weights, _MARGIN_ROWS)
         inner = Standardizer.fit(
-            margins.transform(X[rows]), some, dequantize=dequantize, warn=False
+            margins.transform(some), its_weights, dequantize=dequantize, warn=False
         )
         return replace(inner, mean=self.mean, covariance=self.covariance, margins=margins)
 
@@ -241,8 +240,11 @@ def _moments(
     magnitude = np.maximum(np.abs(low), np.abs(high))
     if not np.isfinite(extent).all():
         worst = names[int(np.argmax(~np.isfinite(extent)))]
-        raise ValueError(f"The values of column {worst} of X span more than 1e308. Rescale it.")
-    constant = extent <= CONSTANT * magnitude
+        raise ValueError(
+            f"The values of column {worst} of X span more than 1e308. Divide the column by 1e300, "
+            "or drop rows whose value there stands for something else, such as a missing one."
+        )
+    constant = extent <= SPACINGS * np.spacing(magnitude.astype(X.dtype)).astype(np.float64)
     unit = np.where(constant, 1.0, extent)
 
     w = np.ones(n) if weights is None else weights
@@ -256,7 +258,7 @@ def _moments(
         second += (u * (w[part] / total)[:, None]).T @ u
     deviation = np.sqrt(second.diagonal())
     scale = np.where(constant, 1.0, unit * deviation)
-    floor = CONSTANT * np.where(magnitude > 0, magnitude, scale[~constant].max(initial=0.0) or 1.0)
+    floor = FLOOR * np.where(magnitude > 0, magnitude, scale[~constant].max(initial=0.0) or 1.0)
     scale = np.where(constant, floor, scale)
     safe = np.where(constant, 1.0, deviation)
     correlation = second / safe[:, None] / safe
@@ -269,14 +271,21 @@ def _parts(n: int) -> list[slice]:
     return [slice(start, start + _CHUNK) for start in range(0, n, _CHUNK)]
 
 
-def _spread_rows(X: np.ndarray, most: int) -> slice:
-    """At most `most` rows, evenly spread."""
-    return slice(None, None, max(1, -(-len(X) // most)))
+def _check_variances(variances: np.ndarray, names: list[str]) -> None:
+    """Refuse columns whose variance leaves the numbers there are."""
+    lost = ~(np.isfinite(variances) & (variances > 0))
+    if lost.any():
+        which = ", ".join(names[j] for j in np.flatnonzero(lost))
+        raise ValueError(
+            f"The values of these columns of X are too large or too small: {which}. Their "
+            "variances must lie within 1e-300 and 1e300. Divide each column by its typical "
+            "magnitude, and drop rows whose value stands for something else, such as a missing one."
+        )
 
 
 def column_gaps(X: np.ndarray) -> np.ndarray:
     """Median gap between the distinct values of each column with ties, else zero."""
-    rows = X[_spread_rows(X, _TIES_ROWS)]
+    rows, _ = some_rows(X, None, _TIES_ROWS)
     gaps = np.zeros(X.shape[1])
     for j in range(X.shape[1]):
         distinct = np.unique(rows[:, j]).astype(np.float64)
@@ -320,10 +329,12 @@ def _eigen(
     floor = RANK * values.max()
     enough_rows = len(X) > np.sum(~constant)
     null = (values < floor) & enough_rows
-    rows = _spread_rows(X, _SHRINKAGE_ROWS)
-    projections = (((X[rows] - location) / scale) @ vectors[:, ~null]) ** 2
-    w = np.ones(len(projections)) if weights is None else weights[rows]
-    n_effective = max(2.0, len(X) * (w.mean() ** 2 / np.mean(w**2)))
+    n_effective = float(len(X))
+    if weights is not None:
+        n_effective = max(2.0, len(X) * (weights.mean() ** 2 / np.mean(weights**2)))
+    rows, w = some_rows(X, weights, _SHRINKAGE_ROWS)
+    w = np.ones(len(rows)) if w is None else w
+    projections = (((rows - location) / scale) @ vectors[:, ~null]) ** 2
     a = _shrinkage(projections, w, np.maximum(values[~null], 0.0), n_effective)
     values = np.where(null, floor, np.maximum((1 - a) * values + a, floor))
     return values, vectors, null
