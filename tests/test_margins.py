@@ -11,7 +11,9 @@ SKEWED = np.stack(
     [RNG.lognormal(size=3000), RNG.gamma(2.0, size=3000), RNG.standard_t(2, size=3000)], axis=1
 )
 M = Margins.fit(SKEWED)
-PAIR = Margins(np.array([[0.3, 0.7]]), np.array([[-2.0, 1.0]]), np.array([[0.5, 1.5]]))
+PAIR = Margins(
+    np.array([[0.3, 0.7]]), np.array([[-2.0, 1.0]]), np.array([[0.5, 1.5]]), lenses=(None,)
+)
 
 
 def differences(fn, X, h=1e-5):
