@@ -2,7 +2,9 @@
 
 A ring or a mixture is simpler in the rows themselves, a skewed table in columns that are normal
 one by one.  A mixture of Gaussians stands for the network: for both forms one is fitted to part of
-the standardised rows, and the log-density in the units of X of the rest is compared.
+the standardised rows, and the log-density in the units of X of the rest is compared.  A column
+whose deviation says nothing of most rows is better off without asking: the few rows that make it so
+may all be held out.
 """
 
 from __future__ import annotations
@@ -13,7 +15,12 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from skscore._standardize import Standardizer
+from skscore._standardize import (
+    Standardizer,
+    column_deviations,
+    column_gaps,
+    spread_out_columns,
+)
 
 _LEAST_ROWS, _MOST_ROWS = 60, 2000
 _NUMBERS = (1, 3, 8, 20)
@@ -21,6 +28,8 @@ _NUMBERS = (1, 3, 8, 20)
 
 def chosen_form(X: np.ndarray, weights: np.ndarray | None, dequantize: bool) -> str:
     """ "normal" where it wins on held-out rows by a standard error, else "whiten"."""
+    if _needs_a_curve(X, weights):
+        return "normal"
     if len(X) < _LEAST_ROWS:
         return "whiten"
     index = np.random.RandomState(0).permutation(len(X))[:_MOST_ROWS]
@@ -37,6 +46,12 @@ def chosen_form(X: np.ndarray, weights: np.ndarray | None, dequantize: bool) -> 
     mean = share @ gain
     error = np.sqrt(share**2 @ (gain - mean) ** 2)
     return "normal" if mean > error else "whiten"
+
+
+def _needs_a_curve(X: np.ndarray, weights: np.ndarray | None) -> bool:
+    """Whether a column that may be curved is spread out."""
+    found = spread_out_columns(X, weights, column_deviations(X, weights))
+    return bool((found & (column_gaps(X) == 0)).any())
 
 
 def _resampled(rows: np.ndarray, weights: np.ndarray | None, index: np.ndarray) -> np.ndarray:

@@ -44,6 +44,8 @@ _FLOOR = 1e-5  # least variance of a component, in units of the column's
 _EM_STEPS, _EM_TOL = 100, 1e-5
 _SPREAD = 30.0  # deviations in that of the densest half, above which a column needs a lens
 _HALF = 0.6745  # half the width of the densest half of N(0, 1)
+_FEW = 20  # values, too few to tell
+_FEWEST = 3  # rows that make a component of a column that is spread out
 _WIDTHS = (0.02, 0.1, 0.3, 0.5)  # parts of the rows that a lens leaves nearly linear
 _INVERSE_STEPS, _INVERSE_TOL = 200, 1e-14
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
@@ -286,28 +288,63 @@ def _newton(
     return x
 
 
-def _fit_column(
-    x: np.ndarray, w: np.ndarray, linear: bool
-) -> tuple[tuple[np.ndarray, ...], Lens | None]:
-    """Weights, means and scales of the mixture of a column, and its lens; one is a line."""
+Part = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def column_law(x: np.ndarray, w: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """The different values of a column, in order, and the weight of each."""
+    w = np.ones(len(x)) if w is None else w
     values, place = np.unique(x[w > 0].astype(np.float64), return_inverse=True)
-    mass = np.bincount(place.ravel(), weights=w[w > 0])
+    return values, np.bincount(place.ravel(), weights=w[w > 0])
+
+
+def _fit_column(x: np.ndarray, w: np.ndarray, linear: bool) -> tuple[Part, Lens | None]:
+    """Weights, means and scales of the mixture of a column, and its lens; one is a line."""
+    values, mass = column_law(x, w)
     n = mass.sum() ** 2 / np.square(mass).sum()
     mass = mass / mass.sum()
-    lens = None if linear else _fit_lens(values, mass)
-    values = values if lens is None else lens(values)
     location, scale = _moments(values, mass)
-    v = (values - location) / scale
-    w, m, s = (np.ones(1),) * 3 if linear else _best_mixture(*_atoms(v, mass), n)
-    if len(w) == 1 and lens is None:
+    if linear:
         return (np.ones(1), np.full(1, location), np.full(1, scale)), None
+    bulk = bulk_deviation(values, mass)
+    if not spread_out(scale, bulk):
+        return _fit_seen(values, mass, n, None, scale)[1:]
+    seen = [_fit_seen(values, mass, n, lens, bulk) for lens in (None, _fit_lens(values, mass))]
+    _, part, lens = max(seen, key=lambda fit: fit[0])
+    return _without_spikes(part, n), lens
+
+
+def _fit_seen(
+    values: np.ndarray, mass: np.ndarray, n: float, lens: Lens | None, unit: float
+) -> tuple[float, Part, Lens | None]:
+    """The mixture of sorted values, behind a lens or not, and before it its criterion.
+
+    Without a lens the least scales are relative to `unit`.
+    """
+    seen = values if lens is None else lens(values)
+    location, scale = _moments(seen, mass)
+    v = (seen - location) / scale
+    floor = _FLOOR * (1.0 if lens is not None else (unit / scale) ** 2)
+    (w, m, s), value = _best_mixture(*_atoms(v, mass), n, floor)
+    value += (0.0 if lens is None else mass @ lens.derivatives(values)[0]) - math.log(scale)
+    if len(w) == 1 and lens is None:
+        return value, (np.ones(1), np.full(1, location), np.full(1, scale)), None
     broad = 1 / (n + 1)
     w, m, s = (
         np.append((1 - broad) * w, broad),
         np.append(m, 0),
         np.append(s, max(3, abs(v[0]), v[-1])),
     )
-    return (w, location + scale * m, scale * s), lens
+    return value, (w, location + scale * m, scale * s), lens
+
+
+def _without_spikes(part: Part, n: float) -> Part:
+    """A mixture whose last, broad component stands for all that hold fewer than three rows."""
+    w, m, s = part
+    few = w * n < _FEWEST
+    few[-1] = False
+    w = np.append(w[:-1], w[-1] + w[few].sum())
+    return w[~few], m[~few], s[~few]
 
 
 def _moments(values: np.ndarray, mass: np.ndarray) -> tuple[float, float]:
@@ -317,10 +354,18 @@ def _moments(values: np.ndarray, mass: np.ndarray) -> tuple[float, float]:
     return location, unit * math.sqrt(mass @ ((values - location) / unit) ** 2) or 1.0
 
 
-def spread_out(values: np.ndarray, mass: np.ndarray) -> bool:
-    """Whether the deviation of sorted values says nothing of their densest half."""
+def spread_out(deviation: float, bulk: float) -> bool:
+    """Whether a column's deviation says nothing of its densest half."""
+    return deviation > _SPREAD * bulk > 0
+
+
+def bulk_deviation(values: np.ndarray, mass: np.ndarray) -> float:
+    """Of the normal law whose densest half is as wide as that of sorted values.
+
+    Zero for few values, whose densest half may be anything.
+    """
     low, high = _densest_half(values, mass)
-    return 2 * _HALF * _moments(values, mass)[1] > _SPREAD * (high - low) > 0
+    return (high - low) / (2 * _HALF) if len(values) >= _FEW else 0.0
 
 
 def _densest_half(values: np.ndarray, mass: np.ndarray) -> tuple[float, float]:
@@ -334,9 +379,7 @@ def _densest_half(values: np.ndarray, mass: np.ndarray) -> tuple[float, float]:
 
 
 def _fit_lens(values: np.ndarray, mass: np.ndarray) -> Lens | None:
-    """The lens through which sorted values are most like normal ones, where they need one."""
-    if not spread_out(values, mass):
-        return None
+    """The lens through which sorted values are most like normal ones."""
     middle = 0.5 * sum(_densest_half(values, mass))
     lenses = [
         Lens(float(centre), float(width))
@@ -367,25 +410,24 @@ def _atoms(v: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return means, np.full(_MOST_ATOMS, 1 / _MOST_ATOMS)
 
 
-def _best_mixture(
-    v: np.ndarray, mass: np.ndarray, n: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The mixture of best information criterion, trying more components until that is worse."""
+def _best_mixture(v: np.ndarray, mass: np.ndarray, n: float, floor: float) -> tuple[Part, float]:
+    """The mixture of best information criterion, trying more components until that is worse.
+
+    `floor` is the least variance.
+    """
     best, best_value, worse = (np.ones(1), np.zeros(1), np.ones(1)), -np.inf, 0
     for number in _NUMBERS:
         if 3 * number > n or worse == 2:
             break
-        mixture, log_likelihood = _em(v, mass, number)
+        mixture, log_likelihood = _em(v, mass, number, floor)
         value = log_likelihood - (3 * number - 1) * math.log(n) / (4 * n)
         worse = 0 if value > best_value else worse + 1
         if value > best_value:
             best, best_value = mixture, value
-    return best
+    return best, best_value
 
 
-def _em(
-    v: np.ndarray, mass: np.ndarray, number: int
-) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], float]:
+def _em(v: np.ndarray, mass: np.ndarray, number: int, floor: float) -> tuple[Part, float]:
     """A mixture by EM from blocks of equal mass, and its mean log-likelihood."""
     middle = np.cumsum(mass) - 0.5 * mass
     shares = np.eye(number)[np.minimum((number * middle).astype(int), number - 1)]
@@ -394,7 +436,7 @@ def _em(
         weights = np.maximum(mass @ shares, 1e-12)
         means = (mass * v) @ shares / weights
         spread = mass[:, None] * shares * (v[:, None] - means) ** 2
-        scales = np.sqrt(spread.sum(0) / weights + _FLOOR)
+        scales = np.sqrt(spread.sum(0) / weights + floor)
         t = (v[:, None] - means) / scales
         joint = weights / scales * np.exp(-0.5 * t**2) + 1e-300
         density = joint.sum(1)

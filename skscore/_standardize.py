@@ -35,8 +35,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from skscore._chains import some_rows
-from skscore._margins import Margins
-from skscore.exceptions import DegenerateColumnsWarning, TiesWarning
+from skscore._margins import Margins, bulk_deviation, column_law, spread_out
+from skscore.exceptions import DegenerateColumnsWarning, FarRowsWarning, TiesWarning
 
 SPACINGS = 16
 """Range, in float spacings at the largest magnitude, up to which a column counts as constant."""
@@ -51,6 +51,7 @@ _CHUNK = 65_536
 _SHRINKAGE_ROWS = 10_000
 _MARGIN_ROWS = 100_000
 _TIES_ROWS = 100_000
+_DENSEST_ROWS = 10_000
 _SHRINKAGES = np.concatenate([[0.0], np.geomspace(1e-8, 1.0, 33)])
 
 
@@ -160,7 +161,10 @@ class Standardizer:
             uniform=((np.diag(gaps) / scale) @ T)[gaps > 0],
             normal=floors @ T,
         )
-        return plain.with_margins(X, weights, dequantize) if form == "normal" else plain
+        whole = plain.with_margins(X, weights, dequantize) if form == "normal" else plain
+        if warn:
+            _warn_spread_out(whole, X, weights, names)
+        return whole
 
     def with_margins(
         self, X: np.ndarray, weights: np.ndarray | None, dequantize: bool
@@ -304,6 +308,53 @@ def _warn_ties(gaps: np.ndarray, names: list[str]) -> None:
         TiesWarning,
         stacklevel=5,
     )
+
+
+def column_deviations(X: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Standard deviations of the columns (d,), one column at a time."""
+    deviations = np.zeros(X.shape[1])
+    for j, column in enumerate(X.T):
+        with np.errstate(all="ignore"):  # what overflows is refused by name elsewhere
+            unit = column.max() - column.min() or 1.0
+            u = (column - column.min()) / unit
+            variance = np.average((u - np.average(u, weights=weights)) ** 2, weights=weights)
+            deviations[j] = unit * np.sqrt(variance)
+    return deviations
+
+
+def spread_out_columns(
+    X: np.ndarray, weights: np.ndarray | None, deviations: np.ndarray
+) -> np.ndarray:
+    """Which columns (d,) have a deviation that says nothing of most of their rows."""
+    rows, weights = some_rows(X, weights, _DENSEST_ROWS)
+    found = np.zeros(X.shape[1], dtype=bool)
+    for j, column in enumerate(rows.T):
+        values, mass = column_law(column, weights)
+        found[j] = spread_out(deviations[j], bulk_deviation(values, mass))
+    return found
+
+
+def _warn_spread_out(
+    fitted: Standardizer, X: np.ndarray, weights: np.ndarray | None, names: list[str]
+) -> None:
+    """Say which columns are spread out, but for those that have a curved map."""
+    deviations = np.sqrt(fitted.covariance.diagonal())
+    found = spread_out_columns(X, weights, deviations)
+    if fitted.margins is not None:
+        found &= ~fitted.margins.curved
+    if found.any():
+        which = ", ".join(f"{names[j]} ({deviations[j]:.3g})" for j in np.flatnonzero(found))
+        warnings.warn(
+            "In these columns of X some rows lie so far out that the standard deviation (in "
+            f"brackets) says nothing of most rows: {which}. In units of it most rows are one "
+            "point, whose shape is lost. Drop rows whose value there is an error or stands for "
+            "something else, such as a missing one. Take the logarithm or arcsinh of a column "
+            "that is so by nature: make_density_pipeline(FunctionTransformer(np.arcsinh, "
+            'np.sinh), ...); or use DiffusionScoreEstimator(standardize="normal"), which bends '
+            "columns without ties.",
+            FarRowsWarning,
+            stacklevel=5,
+        )
 
 
 def _with_uniform(
