@@ -24,7 +24,7 @@ from skscore._fitting import (
     train,
     warn_of_scales,
 )
-from skscore._mixtures import train_on_mixture
+from skscore._mixtures import LEAST_ROWS, train_on_mixture
 from skscore._training import Record
 from skscore._validation import (
     Interval,
@@ -313,6 +313,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         spec = self._spec(data, objective, len(rows[0]), previous)
         if previous is not None or self.conservative or self.n_components == 0:
             return run(spec=spec, n_rounds=n_rounds, previous=previous)
+        _check_components(self, len(rows[0]))
         return train_on_mixture(run, spec, data, rows, self.n_components, n_rounds, self.device)
 
     def _learnt(
@@ -614,3 +615,14 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         """Standardised rows carried along the probability flow between two angles."""
         flow = self._network.open_flow(self.device)
         return apply_in_chunks(lambda z: flow.flow(z, start, end, tol), X, _FLOW_CHUNK)
+
+
+def _check_components(estimator: DiffusionScoreEstimator, n_rows: int) -> None:
+    """Refuse more components of the mixture than rows it would be fitted to."""
+    number = estimator.n_components
+    if number != "auto" and n_rows < (least := max(LEAST_ROWS, number)):
+        raise ValueError(
+            f"{type(estimator).__name__} with n_components={number} needs at least {least} "
+            f"different rows to train on. Got {n_rows}, held-out rows aside: give more rows, or "
+            "set n_components='auto' or 0."
+        )
