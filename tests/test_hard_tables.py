@@ -28,7 +28,7 @@ SEARCHING = [
 ]
 ALL_LEVELS = [
     DiffusionScoreEstimator(**BRIEF),
-    DiffusionScoreEstimator(standardize="normal", n_components=2, **BRIEF),
+    DiffusionScoreEstimator(standardize="normal", **BRIEF),
     DiffusionScoreEstimator(early_stopping=False, **BRIEF),
 ]
 
