@@ -2,7 +2,9 @@
 
 A ring or a mixture is simpler in the rows themselves, a skewed table in columns that are normal
 one by one.  A mixture of Gaussians stands for the network: for both forms one is fitted to part of
-the standardised rows, and the log-density in the units of X of the rest is compared.
+the standardised rows, and the log-density in the units of X of the rest is compared.  A column
+whose deviation says nothing of most rows is better off without asking: the few rows that make it so
+may all be held out.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from skscore._rows import drawn_index, some_rows, split
-from skscore._standardize import Standardizer, Ties
+from skscore._standardize import Standardizer, Ties, column_deviations, spread_out_columns
 from skscore._training import Portion
 
 _LEAST_ROWS, _MOST_ROWS = 60, 2000
@@ -27,11 +29,14 @@ def chosen_form(X: np.ndarray, weights: np.ndarray | None, ties: Ties, dequantiz
 
     `ties` are those of the rows as they were given.
     """
+    if _needs_a_curve(X, weights, ties, dequantize):
+        return "normal"
     if len(X) < _LEAST_ROWS:
         return "whiten"
     rng = np.random.RandomState(0)
-    some = some_rows(Portion(np.arange(len(X)), weights), _MOST_ROWS, rng)
-    training, held = split(some, _HELD, rng)
+    index, some = some_rows(np.arange(len(X)), weights, _MOST_ROWS, rng)
+    some = None if some is None else some * (len(some) / some.sum())
+    training, held = split(Portion(index, some), _HELD, rng)
     drawn = drawn_index(training, len(training), rng)
     w = np.ones(len(held)) if held.weights is None else held.weights
     share = w / w.sum()
@@ -51,6 +56,12 @@ def chosen_form(X: np.ndarray, weights: np.ndarray | None, ties: Ties, dequantiz
     mean = share @ gain
     error = np.sqrt(share**2 / np.maximum(w, 1) @ (gain - mean) ** 2)  # a row may be many
     return "normal" if mean > error else "whiten"
+
+
+def _needs_a_curve(X: np.ndarray, weights: np.ndarray | None, ties: Ties, dequantize: bool) -> bool:
+    """Whether a column that may be curved is spread out."""
+    found = spread_out_columns(X, weights, column_deviations(X, weights))
+    return bool((found & ~ties.linear(dequantize)).any())
 
 
 def _best_log_density(rows: np.ndarray, held: np.ndarray, share: np.ndarray) -> np.ndarray:

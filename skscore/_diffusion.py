@@ -24,7 +24,7 @@ from skscore._fitting import (
     train,
     warn_of_scales,
 )
-from skscore._mixtures import train_on_mixture
+from skscore._mixtures import LEAST_ROWS, train_on_mixture
 from skscore._rows import some_rows
 from skscore._training import Portion, Record
 from skscore._validation import (
@@ -315,6 +315,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         spec = self._spec(data, objective, len(rows[0]), previous)
         if previous is not None or self.conservative or self.n_components == 0:
             return run(spec=spec, n_rounds=n_rounds, previous=previous)
+        _check_components(self, len(rows[0]))
         return train_on_mixture(run, spec, data, rows, self.n_components, n_rounds, self.device)
 
     def _learnt(
@@ -324,12 +325,12 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         most = _CURVE_ROWS
         if data.standardizer.margins is not None:
             most = min(most, _CURVE_JACOBIANS // data.X.shape[1] + 1)
-        some = some_rows(data.rows if held is None else held, most, data.rng)
-        rows = data.standardizer.transform(data.X[some.index])
-        rows = data.standardizer.jitter(rows, data.rng)
+        rows = data.rows if held is None else held
+        index, weights = some_rows(rows.index, rows.weights, most, data.rng)
+        rows = data.standardizer.jitter(data.standardizer.transform(data.X[index]), data.rng)
         sigmas = np.geomspace(*network.spec.sigma_range, _CURVE_LEVELS)
         criterion = level_criterion(network, data.standardizer, self.device, rows, sigmas)
-        best = np.argmax(np.average(criterion, axis=1, weights=some.weights))
+        best = np.argmax(np.average(criterion, axis=1, weights=weights))
         seed = int(data.rng.randint(2**31 - 1))
         form = {"auto": "whiten", "normal": "whiten"}.get(self.standardize, self.standardize)
         return {
@@ -617,3 +618,14 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         """Standardised rows carried along the probability flow between two angles."""
         flow = self._network.open_flow(self.device)
         return apply_in_chunks(lambda z: flow.flow(z, start, end, tol), X, _FLOW_CHUNK)
+
+
+def _check_components(estimator: DiffusionScoreEstimator, n_rows: int) -> None:
+    """Refuse more components of the mixture than rows it would be fitted to."""
+    number = estimator.n_components
+    if number != "auto" and n_rows < (least := max(LEAST_ROWS, number)):
+        raise ValueError(
+            f"{type(estimator).__name__} with n_components={number} needs at least {least} "
+            f"different rows to train on. Got {n_rows}, held-out rows aside: give more rows, or "
+            "set n_components='auto' or 0."
+        )

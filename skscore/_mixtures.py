@@ -22,6 +22,8 @@ from skscore._fitting import FitData
 from skscore._rows import drawn_index
 from skscore._training import Portion, Record
 
+LEAST_ROWS = 2
+"""Fewest rows that a mixture is fitted to."""
 _COMPONENTS = (1, 2, 3, 5, 8, 12, 20, 32)
 _MOST_ROWS, _MOST_HELD = 5000, 500
 _MOST_NUMBERS = 200_000  # in all covariances together
@@ -77,10 +79,10 @@ def train_on_mixture(
     """Train a network that rests on a mixture, or one that does not, where held-out rows say so.
 
     `run` is :func:`skscore._fitting.train` but for `spec`, `n_rounds`, `previous`, and what has
-    a default there.  Without held-out rows "auto" is no mixture.
+    a default there.  Without held-out rows, or with a single other one, "auto" is no mixture.
     """
     training, held = rows
-    if held is None and n_components == "auto":
+    if n_components == "auto" and (held is None or len(training) < LEAST_ROWS):
         return run(spec=spec, n_rounds=n_rounds, previous=None)
     judges = training if held is None else held
     held = standardised_rows(data, judges, _MOST_HELD)

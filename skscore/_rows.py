@@ -15,6 +15,7 @@ import numpy as np
 from skscore._training import Portion
 
 _MAX_HELD = 50_000
+_SUBSET_SEED = 946_385_271  # unlike those that tables are made with
 _HEAVY, _HEAVY_SHARE = 10.0, 0.05  # rows that one stands for, or their part of all
 
 
@@ -128,13 +129,39 @@ def given_folds(
     return [(portion(training), portion(held)) for training, held in splits]
 
 
-def some_rows(rows: Portion, most: int, rng: np.random.RandomState) -> Portion:
-    """At most about `most` of the rows, with the same law: all heavy ones, others at random."""
-    if len(rows) <= most:
-        return rows
-    light, heavy = _light_and_heavy(rows)
-    part = np.sort(light[rng.permutation(len(light))[:most]])
-    return _with_heavy(rows, part, light, heavy, 1.0)
+def some_rows(
+    rows: np.ndarray,
+    weights: np.ndarray | None,
+    size: int,
+    rng: np.random.RandomState | None = None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """About `size` different rows at random, in their order, and their weights.
+
+    Without a generator they are the same at every call.
+
+    Means over them are unbiased: a row of weight w comes with probability ``p = min(1, k w)``,
+    and with the weight w / p, so that no heavy row is missed.  A short table comes back as it is;
+    weights are positive.
+    """
+    if len(rows) <= size:
+        return rows, weights
+    rng = np.random.RandomState(_SUBSET_SEED) if rng is None else rng
+    if weights is None:
+        return rows[np.sort(rng.choice(len(rows), size, replace=False))], None
+    chances = _chances(weights, size)
+    index = np.flatnonzero(rng.uniform(size=len(rows)) < chances)
+    return rows[index], weights[index] / chances[index]
+
+
+def _chances(weights: np.ndarray, size: int) -> np.ndarray:
+    """Probabilities in proportion to weights, at most one, that sum to `size`."""
+    chances = np.zeros(len(weights))
+    while True:
+        rest = chances < 1
+        scaled = (size - np.sum(~rest)) * (weights[rest] / weights[rest].sum())
+        chances[rest] = np.minimum(scaled, 1.0)
+        if not (scaled > 1).any():
+            return chances
 
 
 def drawn_index(rows: Portion, size: int, rng: np.random.RandomState) -> np.ndarray:

@@ -34,11 +34,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from skscore._margins import Margins
-from skscore.exceptions import DegenerateColumnsWarning, TiesWarning
+from skscore._margins import Margins, bulk_deviation, column_law, spread_out
+from skscore._rows import some_rows
+from skscore.exceptions import DegenerateColumnsWarning, FarRowsWarning, TiesWarning
 
-CONSTANT = 1e-9
-"""Range, relative to the largest magnitude, up to which a column counts as constant."""
+SPACINGS = 16
+"""Range, in float spacings at the largest magnitude, up to which a column counts as constant."""
+FLOOR = 1e-9
+"""Deviation of a constant column, relative to its magnitude."""
 RANK = 1e-10
 """Eigenvalue of the correlation matrix, relative to the largest, of a null direction."""
 TIES = 0.05
@@ -49,6 +52,7 @@ _SHRINKAGE_ROWS = 10_000
 _MARGIN_ROWS = 100_000
 _TIES_ROWS = 100_000
 _HEAVY_SHARE = 0.01
+_DENSEST_ROWS = 10_000
 _SHRINKAGES = np.concatenate([[0.0], np.geomspace(1e-8, 1.0, 33)])
 
 
@@ -148,11 +152,7 @@ class Standardizer:
         correlation = (vectors * values) @ vectors.T
         with np.errstate(over="ignore", under="ignore"):
             covariance = correlation * scale[:, None] * scale
-        if not (np.isfinite(covariance).all() and (covariance.diagonal() > 0).all()):
-            raise ValueError(
-                "The columns of X are too large or too small: their variances must lie within "
-                "1e-300 and 1e300. Rescale X."
-            )
+        _check_variances(covariance.diagonal(), names)
         T, T_inverse = _forms(form, values, vectors, scale)
         floors = np.vstack([np.eye(len(scale))[constant], (vectors * values**0.5).T[null]])
         plain = cls(
@@ -165,25 +165,28 @@ class Standardizer:
             uniform=((np.diag(gaps) / scale) @ T)[gaps > 0],
             normal=floors @ T,
         )
-        return plain.with_margins(X, weights, ties, gaps) if form == "normal" else plain
+        whole = plain.with_margins(X, weights, ties, gaps) if form == "normal" else plain
+        if warn:
+            _warn_spread_out(whole, X, weights, names)
+        return whole
 
     def with_margins(
         self, X: np.ndarray, weights: np.ndarray | None, ties: Ties, gaps: np.ndarray
     ) -> Standardizer:
         """The form "normal", from that of "whiten"; itself where all columns must be linear.
 
-        These are lattices, and columns that get noise of their `gaps` (d,).
+        Columns with `gaps` (d,) get noise, and are linear too.
         """
         if len(self.normal):
             return self
-        margins = Margins.fit(X, weights, linear=ties.lattice | (gaps > 0))
+        margins = Margins.fit(X, weights, linear=ties.linear(gaps.any()))
         if not margins.curved.any():
             return self
-        rows = _spread_rows(X, _MARGIN_ROWS)  # enough, and no copy of a large table
-        some = None if weights is None else weights[rows]
+        # Enough, and no copy of a large table.
+        some, its_weights = some_rows(X, weights, _MARGIN_ROWS)
         inner = Standardizer.fit(
-            margins.transform(X[rows]),
-            some,
+            margins.transform(some),
+            its_weights,
             dequantize=gaps.any(),
             warn=False,
             ties=Ties(gaps / margins.scales[:, 0], ties.lattice),
@@ -252,8 +255,11 @@ def _moments(
     magnitude = np.maximum(np.abs(low), np.abs(high))
     if not np.isfinite(extent).all():
         worst = names[int(np.argmax(~np.isfinite(extent)))]
-        raise ValueError(f"The values of column {worst} of X span more than 1e308. Rescale it.")
-    constant = extent <= CONSTANT * magnitude
+        raise ValueError(
+            f"The values of column {worst} of X span more than 1e308. Divide the column by 1e300, "
+            "or drop rows whose value there stands for something else, such as a missing one."
+        )
+    constant = extent <= SPACINGS * np.spacing(magnitude.astype(X.dtype)).astype(np.float64)
     unit = np.where(constant, 1.0, extent)
 
     w = np.ones(n) if weights is None else weights
@@ -267,7 +273,7 @@ def _moments(
         second += (u * (w[part] / total)[:, None]).T @ u
     deviation = np.sqrt(second.diagonal())
     scale = np.where(constant, 1.0, unit * deviation)
-    floor = CONSTANT * np.where(magnitude > 0, magnitude, scale[~constant].max(initial=0.0) or 1.0)
+    floor = FLOOR * np.where(magnitude > 0, magnitude, scale[~constant].max(initial=0.0) or 1.0)
     scale = np.where(constant, floor, scale)
     safe = np.where(constant, 1.0, deviation)
     correlation = second / safe[:, None] / safe
@@ -280,9 +286,16 @@ def _parts(n: int) -> list[slice]:
     return [slice(start, start + _CHUNK) for start in range(0, n, _CHUNK)]
 
 
-def _spread_rows(X: np.ndarray, most: int) -> slice:
-    """At most `most` rows, evenly spread."""
-    return slice(None, None, max(1, -(-len(X) // most)))
+def _check_variances(variances: np.ndarray, names: list[str]) -> None:
+    """Refuse columns whose variance leaves the numbers there are."""
+    lost = ~(np.isfinite(variances) & (variances > 0))
+    if lost.any():
+        which = ", ".join(names[j] for j in np.flatnonzero(lost))
+        raise ValueError(
+            f"The values of these columns of X are too large or too small: {which}. Their "
+            "variances must lie within 1e-300 and 1e300. Divide each column by its typical "
+            "magnitude, and drop rows whose value stands for something else, such as a missing one."
+        )
 
 
 @dataclass(frozen=True)
@@ -300,6 +313,10 @@ class Ties:
     gaps: np.ndarray
     lattice: np.ndarray
 
+    def linear(self, dequantize: bool) -> np.ndarray:
+        """Which columns (d,) must not be curved: lattices, and those that get noise of one gap."""
+        return self.lattice | (self.gaps > 0 if dequantize else False)
+
 
 def column_ties(X: np.ndarray, weights: np.ndarray | None = None) -> Ties:
     """The ties of (n, d) rows with optional weights (n,).
@@ -309,9 +326,7 @@ def column_ties(X: np.ndarray, weights: np.ndarray | None = None) -> Ties:
     """
     if weights is not None:
         X, weights = X[weights > 0], weights[weights > 0]
-    if len(X) > _TIES_ROWS:
-        some = np.random.RandomState(0).choice(len(X), _TIES_ROWS, replace=False)
-        X, weights = X[some], None if weights is None else weights[some]
+    X, weights = some_rows(X, weights, _TIES_ROWS)
     gaps, lattice = zip(*(_ties(column, weights) for column in X.T), strict=True)
     return Ties(np.array(gaps), np.array(lattice))
 
@@ -342,6 +357,53 @@ def _warn_ties(gaps: np.ndarray, names: list[str]) -> None:
     )
 
 
+def column_deviations(X: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Standard deviations of the columns (d,), one column at a time."""
+    deviations = np.zeros(X.shape[1])
+    for j, column in enumerate(X.T):
+        with np.errstate(all="ignore"):  # what overflows is refused by name elsewhere
+            unit = column.max() - column.min() or 1.0
+            u = (column - column.min()) / unit
+            variance = np.average((u - np.average(u, weights=weights)) ** 2, weights=weights)
+            deviations[j] = unit * np.sqrt(variance)
+    return deviations
+
+
+def spread_out_columns(
+    X: np.ndarray, weights: np.ndarray | None, deviations: np.ndarray
+) -> np.ndarray:
+    """Which columns (d,) have a deviation that says nothing of most of their rows."""
+    rows, weights = some_rows(X, weights, _DENSEST_ROWS)
+    found = np.zeros(X.shape[1], dtype=bool)
+    for j, column in enumerate(rows.T):
+        values, mass = column_law(column, weights)
+        found[j] = spread_out(deviations[j], bulk_deviation(values, mass))
+    return found
+
+
+def _warn_spread_out(
+    fitted: Standardizer, X: np.ndarray, weights: np.ndarray | None, names: list[str]
+) -> None:
+    """Say which columns are spread out, but for those that have a curved map."""
+    deviations = np.sqrt(fitted.covariance.diagonal())
+    found = spread_out_columns(X, weights, deviations)
+    if fitted.margins is not None:
+        found &= ~fitted.margins.curved
+    if found.any():
+        which = ", ".join(f"{names[j]} ({deviations[j]:.3g})" for j in np.flatnonzero(found))
+        warnings.warn(
+            "In these columns of X some rows lie so far out that the standard deviation (in "
+            f"brackets) says nothing of most rows: {which}. In units of it most rows are one "
+            "point, whose shape is lost. Drop rows whose value there is an error or stands for "
+            "something else, such as a missing one. Take the logarithm or arcsinh of a column "
+            "that is so by nature: make_density_pipeline(FunctionTransformer(np.arcsinh, "
+            'np.sinh), ...); or use DiffusionScoreEstimator(standardize="normal"), which bends '
+            "columns without ties.",
+            FarRowsWarning,
+            stacklevel=5,
+        )
+
+
 def _with_uniform(
     scale: np.ndarray, correlation: np.ndarray, gaps: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -365,11 +427,12 @@ def _eigen(
     floor = RANK * values.max()
     enough_rows = len(X) > np.sum(~constant)
     null = (values < floor) & enough_rows
-    rows = _spread_rows(X, _SHRINKAGE_ROWS)
-    projections = (((X[rows] - location) / scale) @ vectors[:, ~null]) ** 2
-    w = np.ones(len(projections)) if weights is None else weights[rows]
-    light = np.minimum(w, _HEAVY_SHARE * w.sum())  # a heavier row is many rows at one place
+    light = np.ones(len(X)) if weights is None else weights
+    light = np.minimum(light, _HEAVY_SHARE * light.sum())  # heavier rows are many at one place
     n_effective = max(2.0, len(X) * (light.mean() ** 2 / np.mean(light**2)))
+    rows, w = some_rows(X, weights, _SHRINKAGE_ROWS)
+    w = np.ones(len(rows)) if w is None else w
+    projections = (((rows - location) / scale) @ vectors[:, ~null]) ** 2
     a = _shrinkage(projections, w, np.maximum(values[~null], 0.0), n_effective)
     values = np.where(null, floor, np.maximum((1 - a) * values + a, floor))
     return values, vectors, null

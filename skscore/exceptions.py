@@ -5,6 +5,7 @@ from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFit
 __all__ = [
     "ConvergenceWarning",
     "DegenerateColumnsWarning",
+    "FarRowsWarning",
     "NoiseRangeWarning",
     "NonFiniteResultError",
     "NotFittedError",
@@ -22,6 +23,10 @@ class TiesWarning(DataConversionWarning):
 
 class DegenerateColumnsWarning(DataConversionWarning):
     """Columns are constant or depend linearly on each other; a floor stands in for variance."""
+
+
+class FarRowsWarning(DataConversionWarning):
+    """Rows lie so far out that a standard deviation, or a noise level, says nothing of them."""
 
 
 class TrainingDivergedError(FloatingPointError):

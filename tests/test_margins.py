@@ -1,5 +1,7 @@
 """Curved maps of single columns: closed forms, derivatives, inverses, far rows."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from scipy.stats import kstest, norm
@@ -11,7 +13,9 @@ SKEWED = np.stack(
     [RNG.lognormal(size=3000), RNG.gamma(2.0, size=3000), RNG.standard_t(2, size=3000)], axis=1
 )
 M = Margins.fit(SKEWED)
-PAIR = Margins(np.array([[0.3, 0.7]]), np.array([[-2.0, 1.0]]), np.array([[0.5, 1.5]]))
+PAIR = Margins(
+    np.array([[0.3, 0.7]]), np.array([[-2.0, 1.0]]), np.array([[0.5, 1.5]]), lenses=(None,)
+)
 
 
 def differences(fn, X, h=1e-5):
@@ -109,3 +113,93 @@ def test_it_beats_a_gaussian_on_rows_that_it_has_not_seen():
     gains = norm.logpdf(fit.transform(rows)) + fit.log_slopes(rows)
     plain = norm.logpdf(rows, SKEWED[:1500].mean(0), SKEWED[:1500].std(0))
     assert (gains.mean(0) > plain.mean(0) + 0.1).all()
+
+
+def far_value(rng):
+    x = rng.standard_normal(600)
+    x[7] = 1e8
+    return x, rng.standard_normal(1000), norm.logpdf
+
+
+def missing_value_code(rng):
+    x = np.where(rng.uniform(size=2000) < 0.03, -99999.0, rng.standard_normal(2000))
+    return x, rng.standard_normal(1000), lambda x: norm.logpdf(x) + np.log(0.97)
+
+
+def far_cluster(rng):
+    x = rng.standard_normal(1000) + 1e5 * (rng.uniform(size=1000) < 0.2)
+    return x, rng.standard_normal(1000), lambda x: norm.logpdf(x) + np.log(0.8)
+
+
+def wide_lognormal(rng):
+    x, fresh = np.exp(5 * rng.standard_normal((2, 1500)))
+    return x, fresh, lambda x: norm.logpdf(np.log(x), scale=5) - np.log(x)
+
+
+def two_wide_tails(rng):
+    x, fresh = rng.choice([-1, 1], size=(2, 2000)) * np.exp(4 * rng.standard_normal((2, 2000)))
+    return x, fresh, lambda x: norm.logpdf(np.log(abs(x)), scale=4) - np.log(2 * abs(x))
+
+
+SPREAD_OUT = [far_value, missing_value_code, far_cluster, wide_lognormal, two_wide_tails]
+
+
+@cache
+def spread_out(make):
+    """Training values, fresh ones, their log-density, and the map of the first."""
+    x, fresh, law = make(np.random.RandomState(0))
+    return x, fresh, law, Margins.fit(x[:, None])
+
+
+@pytest.mark.parametrize("make", SPREAD_OUT)
+def test_rows_far_out_do_not_cost_the_others_their_density(make):
+    """One value at 1e8 among N(0, 1) cost two nats a row, a lognormal of sigma 5 two hundred."""
+    _, fresh, law, margins = spread_out(make)
+    held = norm.logpdf(margins.transform(fresh[:, None])) + margins.log_slopes(fresh[:, None])
+    assert held.mean() == pytest.approx(law(fresh).mean(), abs=0.08)
+
+
+@pytest.mark.parametrize("make", SPREAD_OUT)
+@pytest.mark.parametrize(("a", "b"), [(1e-6, 0.0), (-3.0, 10.0)])
+def test_the_map_of_rows_far_out_is_smooth_goes_back_and_has_no_units(make, a, b):
+    x, fresh, _, margins = spread_out(make)
+    X = fresh[:100, None]
+    h = 1e-4 / margins.slopes(X)
+    slopes = (margins.transform(X + h) - margins.transform(X - h)) / (2 * h)
+    bends = (margins.log_slopes(X + h) - margins.log_slopes(X - h)) / (2 * h)
+    seconds = (margins.curvatures(X + h) - margins.curvatures(X - h)) / (2 * h)
+    np.testing.assert_allclose(margins.slopes(X), slopes, rtol=1e-4)
+    # Where curvature and slope are both far from zero, digits of the differences are lost.
+    np.testing.assert_allclose(margins.curvatures(X) * h, bends * h, atol=1e-6)
+    np.testing.assert_allclose(margins.curvature_slopes(X) * h**2, seconds * h**2, atol=1e-9)
+    np.testing.assert_allclose(margins.inverse_transform(margins.transform(X)), X, rtol=1e-8)
+    moved = Margins.fit(a * x[:, None] + b)
+    np.testing.assert_allclose(
+        np.sign(a) * moved.transform(a * X + b), margins.transform(X), atol=0.02
+    )
+
+
+@pytest.mark.parametrize("make", SPREAD_OUT)
+def test_weights_equal_repetition_far_out_too(make):
+    x, fresh, _, _ = spread_out(make)
+    w = RNG.randint(1, 4, size=len(x))
+    weighted, repeated = Margins.fit(x[:, None], w), Margins.fit(np.repeat(x, w)[:, None])
+    U = repeated.transform(fresh[:, None])
+    np.testing.assert_allclose(weighted.transform(fresh[:, None]), U, rtol=1e-5, atol=1e-5)
+
+
+def test_draws_of_a_column_with_rows_far_out_are_its_rows():
+    """Quartiles of draws were -28 and 28."""
+    for make in SPREAD_OUT:
+        x, _, _, margins = spread_out(make)
+        draws = margins.inverse_transform(RNG.standard_normal((2000, 1)))[:, 0]
+        assert np.isfinite(draws).all()
+        below = (draws < np.quantile(x, [[0.1], [0.25], [0.5], [0.75]])).mean(1)
+        np.testing.assert_allclose(below, [0.1, 0.25, 0.5, 0.75], atol=0.05)
+
+
+def test_usual_columns_have_no_lens():
+    for scale in (0.5, 1.0, 1.5):
+        assert Margins.fit(np.exp(scale * RNG.standard_normal((2000, 1)))).lenses == (None,)
+    few = np.append(RNG.standard_normal(12), 1e6)
+    assert Margins.fit(few[:, None]).lenses == (None,)

@@ -37,6 +37,7 @@ from skscore import (
     SlicedScoreEstimator,
     make_density_pipeline,
 )
+from skscore.compose._pipeline import _some_rows
 from skscore.datasets import make_two_gaussians
 from skscore.exceptions import NonFiniteResultError, SupportWarning
 from skscore.metrics import (
@@ -367,6 +368,15 @@ def test_a_score_alone_needs_no_mass():
     pipeline = make_density_pipeline(FunctionTransformer(np.sqrt, np.square), est).fit(SKEWED)
     assert pipeline.mass_ == 1
     assert (pipeline.sample(100, random_state=0) > 0).all()
+
+
+@pytest.mark.parametrize("kind", [np.asarray, pd.DataFrame])
+def test_transformers_are_tried_on_rows_at_random(kind):
+    """Every k-th row is of one kind where kinds take turns, and the others were never tried."""
+    kinds = np.arange(5000) % 5
+    looked = np.asarray(_some_rows(kind(kinds[:, None])))
+    assert len(looked) == 1000
+    assert np.bincount(looked[:, 0].astype(int), minlength=5).min() > 150
 
 
 def test_transformers_that_write_to_their_rows_change_nothing():

@@ -136,11 +136,26 @@ def test_splits_of_the_rows_as_given_count_repeats_where_they_stand():
     assert (held.index.tolist(), held.weights) == ([0, 2, 3], None)
 
 
-def test_some_rows_keep_the_law():
-    weights = np.r_[5000.0, np.ones(5000)]
-    some = some_rows(table(5001, weights), 100, rng())
-    assert len(some) == 101
-    assert law(some)[0] / law(some).sum() == pytest.approx(0.5)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_some_rows_have_the_means_of_all_and_no_period(weighted):
+    """Every k-th row used to be one of two populations that alternate."""
+    rows = np.tile([[0.0], [1.0]], (20_000, 1)) + np.arange(40_000)[:, None] * 1e-9
+    weights = rng().uniform(0.5, 2.0, size=len(rows)) if weighted else None
+    some, its = some_rows(rows, weights, 4000, np.random.RandomState(1))
+    assert len(some) == pytest.approx(4000, abs=300)
+    assert len(np.unique(some)) == len(some)
+    mean = np.average(some[:, 0], weights=its)
+    assert mean == pytest.approx(np.average(rows[:, 0], weights=weights), abs=0.03)
+
+
+def test_some_rows_hold_every_heavy_row_with_its_weight():
+    rows, weights = np.arange(10_000.0)[:, None], np.ones(10_000)
+    weights[[17, 5000]] = 20_000.0, 100.0
+    some, its = some_rows(rows, weights, 500, rng())
+    assert its[some[:, 0] == 17] == 20_000
+    assert its[some[:, 0] == 5000] == 100
+    assert its.sum() == pytest.approx(weights.sum(), rel=0.05)
+    assert some_rows(rows, weights, 10_000, rng())[1] is weights
 
 
 def test_draws_stand_for_the_rows_by_their_shares():

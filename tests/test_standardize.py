@@ -107,8 +107,8 @@ def test_float32_rows_are_measured_in_float64():
 
 
 def test_values_beyond_the_range_of_variances_are_refused():
-    with pytest.raises(ValueError, match="too large or too small"):
-        Standardizer.fit(X * 1e200)
+    with pytest.raises(ValueError, match=r"columns of X are too large or too small: 'b', 'c'\."):
+        Standardizer.fit(X * [1.0, 1e200, 1e-200], names=["'a'", "'b'", "'c'"])
     with pytest.raises(ValueError, match="column 0 of X span more than 1e308"):
         Standardizer.fit(np.array([[-1.7e308, 0.0], [1.7e308, 1.0]]))
 
@@ -176,6 +176,38 @@ def test_constant_columns_get_a_floor_and_one_warning_that_names_them():
     assert z.location[[1, 3]].tolist() == [5.0, 0.0]
     assert 0 < z.covariance[1, 1] < 1e-15
     assert 0 < z.covariance[3, 3] < 1e-15
+
+
+@pytest.mark.parametrize(
+    ("offset", "width", "dtype"),
+    [
+        (2460000.5, 2e-3, float),
+        (9192631770.0, 1.0, float),
+        (1e10, 1e-4, float),
+        (1.0, 1e-10, float),
+        (1e4, 0.5, np.float32),
+    ],
+)
+def test_narrow_columns_far_from_zero_keep_their_variance(offset, width, dtype):
+    """A range of 1e-9 of the magnitude was called constant: Julian dates over three minutes."""
+    rows = (offset + width * np.random.RandomState(0).uniform(size=(500, 1))).astype(dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DegenerateColumnsWarning)
+        warnings.simplefilter("ignore", TiesWarning)
+        z = Standardizer.fit(rows)
+    exact = rows.astype(float) - offset
+    np.testing.assert_allclose(z.covariance, exact.var(), rtol=1e-4)
+    Z = z.transform(rows)  # the location is a float, too
+    np.testing.assert_allclose(Z[:, 0], (exact - exact.mean())[:, 0] / exact.std(), atol=0.04)
+    np.testing.assert_allclose(z.inverse_transform(Z), rows, rtol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [float, np.float32])
+def test_columns_that_vary_by_rounding_alone_are_constant(dtype):
+    steps = np.random.RandomState(0).randint(-3, 4, size=len(X))
+    noise = np.asarray(7.3, dtype=dtype) + steps * np.spacing(np.asarray(7.3, dtype=dtype))
+    with pytest.warns(DegenerateColumnsWarning, match=r"are constant: 1\."):
+        Standardizer.fit(np.c_[X[:, 0], noise].astype(dtype))
 
 
 def test_collinear_columns_get_a_floor_and_one_warning_that_names_rank_and_columns():
@@ -296,6 +328,19 @@ def test_mean_and_covariance_of_the_normal_form_are_those_of_the_rows():
     z, plain = Standardizer.fit(SKEWED, form="normal"), Standardizer.fit(SKEWED)
     np.testing.assert_array_equal(z.mean, plain.mean)
     np.testing.assert_array_equal(z.covariance, plain.covariance)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_long_table_is_measured_on_rows_at_random(weighted, monkeypatch):
+    """Every k-th row was taken: one of two populations that alternate stood for both."""
+    monkeypatch.setattr("skscore._standardize._MARGIN_ROWS", 1000)
+    monkeypatch.setattr("skscore._standardize._SHRINKAGE_ROWS", 1000)
+    rng = np.random.RandomState(0)
+    rows = np.exp(rng.normal(size=(4000, 2)) + np.where(np.arange(4000) % 2, 2.0, 0.0)[:, None])
+    weights = rng.uniform(0.5, 2.0, size=4000) if weighted else None
+    Z = Standardizer.fit(rows, weights, form="normal").transform(rows)
+    np.testing.assert_allclose(np.average(Z, axis=0, weights=weights), 0, atol=0.1)
+    np.testing.assert_allclose(np.cov(Z.T, aweights=weights), np.eye(2), atol=0.12)
 
 
 @pytest.mark.parametrize("form", [*FORMS, "normal"])

@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from skscore._bridge import apply_in_chunks
 from skscore._chains import check_finite_draws, check_n_samples
 from skscore._density import DensityScoreEstimator
-from skscore._rows import merged_rows
+from skscore._rows import merged_rows, some_rows
 from skscore._standardize import Standardizer
 from skscore._validation import (
     FrozenEstimator,
@@ -547,10 +547,10 @@ def _level(sigma: float | None) -> dict[str, float]:
 
 
 def _some_rows(X: Any) -> Any:
-    """A copy of evenly spread rows of an array or a data frame."""
-    step = max(1, len(X) // _LOOK_ROWS)
+    """A copy of some rows of an array or a data frame, the same at every call."""
+    index, _ = some_rows(np.arange(len(X)), None, _LOOK_ROWS)
     rows = X.iloc if hasattr(X, "iloc") else np.asarray(X, dtype=np.float64)
-    return rows[::step].copy()
+    return rows[index].copy()
 
 
 def _check_round_trip(change: Chain, rows: np.ndarray) -> None:

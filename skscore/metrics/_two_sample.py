@@ -70,8 +70,9 @@ def maximum_mean_discrepancy(
     X : array-like of shape (n, d)
     Y : array-like of shape (m, d)
     bandwidth : float in (0, inf) or "median", default="median"
-        h.  "median" is the median distance between rows of both tables, of at most 1000 of them,
-        evenly spread.  It differs from table to table: give a number to compare values.
+        h.  "median" is the median distance between rows of both tables, of at most 1000 of them
+        at random, the same at every call.  It differs from table to table: give a number to
+        compare values.
 
     Returns
     -------
@@ -309,8 +310,8 @@ def blocks(n: int, start: int = 0) -> Iterator[slice]:
 def bandwidth_of(bandwidth: float | str, rows: np.ndarray) -> float:
     """A bandwidth as a number; "median" measures the rows."""
     if isinstance(bandwidth, str) and bandwidth == "median":
-        evenly = np.linspace(0, len(rows) - 1, min(len(rows), _MEDIAN_ROWS)).round().astype(int)
-        median = float(np.median(pdist(rows[evenly])))
+        order = np.random.RandomState(0).permutation(len(rows))
+        median = float(np.median(pdist(rows[order[:_MEDIAN_ROWS]])))
         if not 0 < median < float("inf"):
             raise ValueError(
                 f'bandwidth="median" is {median} for these rows: most are equal, or their values '

@@ -1,0 +1,78 @@
+"""Few rows, rows far out, and columns without variance, for every trained estimator."""
+
+import re
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from skscore import (
+    DenoisingScoreEstimator,
+    DenoisingScoreEstimatorCV,
+    DiffusionScoreEstimator,
+    ImplicitScoreEstimator,
+    SlicedScoreEstimator,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+BRIEF = {"hidden_layer_sizes": (8,), "max_iter": 1, "random_state": 0}
+ONE_LEVEL = [
+    DenoisingScoreEstimator(**BRIEF),
+    ImplicitScoreEstimator(**BRIEF),
+    SlicedScoreEstimator(**BRIEF),
+]
+SEARCHING = [
+    DenoisingScoreEstimator(sigma="auto", **BRIEF),
+    DenoisingScoreEstimatorCV(sigmas=2, cv=2, **BRIEF),
+]
+ALL_LEVELS = [
+    DiffusionScoreEstimator(**BRIEF),
+    DiffusionScoreEstimator(standardize="normal", **BRIEF),
+    DiffusionScoreEstimator(early_stopping=False, **BRIEF),
+]
+
+
+def name(case):
+    return re.sub(r"\W+", "-", str(case))[:60] if hasattr(case, "fit") else None
+
+
+# -- few rows ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (2, 2), (2, 100), (3, 2), (5, 1)], ids=str)
+@pytest.mark.parametrize("estimator", ONE_LEVEL + ALL_LEVELS, ids=name)
+def test_a_few_rows_are_fitted(estimator, shape):
+    """Two rows ended in a message of GaussianMixture about one sample."""
+    X = np.random.RandomState(0).standard_normal(shape)
+    estimator = clone(estimator).fit(X)
+    assert np.isfinite(estimator.score_function(X)).all()
+    assert np.isfinite(estimator.sample(2, random_state=0)).all()
+
+
+@pytest.mark.parametrize("d", [1, 100])
+@pytest.mark.parametrize(("estimator", "least"), zip(SEARCHING, (3, 4), strict=True), ids=name)
+def test_a_search_over_too_few_rows_is_refused_in_our_own_name(estimator, least, d):
+    X, estimator = np.random.RandomState(0).standard_normal((least, d)), clone(estimator)
+    with pytest.raises(ValueError, match=f"{type(estimator).__name__} needs at least two diff"):
+        estimator.fit(X[:-1])
+    assert not hasattr(estimator, "_network")
+    assert np.isfinite(estimator.fit(X).sample(2, random_state=0)).all()
+
+
+@pytest.mark.filterwarnings("ignore::skscore.exceptions.TiesWarning")
+@pytest.mark.parametrize("estimator", ONE_LEVEL + ALL_LEVELS[::2], ids=name)
+def test_a_column_of_zeros_and_ones_is_fitted(estimator):
+    X = np.repeat([[0.0], [1.0]], 20, axis=0)
+    assert np.isfinite(clone(estimator).fit(X).score_function(X)).all()
+
+
+@pytest.mark.parametrize(("n_rows", "n_components"), [(2, 1), (3, 3), (10, 12)])
+def test_more_components_than_rows_are_refused_before_training(n_rows, n_components):
+    X = np.random.RandomState(0).standard_normal((n_rows, 2))
+    estimator = DiffusionScoreEstimator(n_components=n_components, **BRIEF)
+    message = f"with n_components={n_components} needs at least {max(2, n_components)} different"
+    with pytest.raises(ValueError, match=message):
+        estimator.fit(X)
+    assert not hasattr(estimator, "_network")
+    assert np.isfinite(estimator.set_params(n_components=0).fit(X).sample(2)).all()
