@@ -6,7 +6,6 @@ everything, at every noise level; ``Differences`` a log-density and nothing else
 
 from __future__ import annotations
 
-import warnings
 from inspect import signature
 from numbers import Real
 from typing import Any
@@ -23,6 +22,7 @@ from skscore._bridge import ClosedForm
 from skscore._chains import SamplingStream, check_n_samples
 from skscore._differences import CLOSED_FORMS, Differences
 from skscore._fitting import merged_rows
+from skscore._messages import column_names, listed, warn_user
 from skscore._standardize import Standardizer
 from skscore._validation import (
     FrozenEstimator,
@@ -32,7 +32,6 @@ from skscore._validation import (
     check_metric_rows,
     check_rows,
     check_weights,
-    column_names,
     finite_results,
     first_rows,
     integer_seeds,
@@ -311,11 +310,10 @@ class DensityScoreEstimator(BaseEstimator):
         values = self._law(X).log_density(rows)
         outside = np.isneginf(values) & (not _is_mixture(self.density_))
         if outside.any():
-            warnings.warn(
+            warn_user(
                 f"{outside.sum()} of {len(rows)} rows lie outside the support of "
                 f"{self.density_!r}: their log-density is minus infinity.",
                 SupportWarning,
-                stacklevel=2,
             )
         finite_results(np.where(outside, 0.0, values), "score_samples")
         return values
@@ -448,12 +446,11 @@ def _warn_of_regularisation(
     added = getattr(density, "reg_covar", 0.0) if _is_mixture(density) else 0.0
     spoilt = (added > _SPOILT * variances) & (np.ptp(rows, axis=0) > 0)
     if spoilt.any():
-        which = ", ".join(names[j] for j in np.flatnonzero(spoilt))
-        warnings.warn(
+        which = listed([names[j] for j in np.flatnonzero(spoilt)])
+        warn_user(
             f"{type(density).__name__} adds reg_covar={added:g} to the variance of every column, "
-            f"which is not small beside the variances (least: {variances[spoilt].min():.3g}) of "
-            f"these: {which}. Rescale the columns (with a StandardScaler in a "
+            f"which is not small beside the variances (least: about {variances[spoilt].min():.0e}) "
+            f"of these: {which}. Rescale the columns (with a StandardScaler in a "
             "skscore.DensityPipeline), or lower reg_covar.",
             DegenerateColumnsWarning,
-            stacklevel=3,
         )

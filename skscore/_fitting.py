@@ -6,7 +6,6 @@ of plain values, in the order in which ``fit`` calls them.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -25,13 +24,13 @@ from skscore._bridge import (
     train_network,
 )
 from skscore._choice import chosen_form
+from skscore._messages import column_names, warn_user
 from skscore._standardize import Standardizer
 from skscore._training import Plan, Record
 from skscore._validation import (
     check_parameters,
     check_rows,
     check_weights,
-    column_names,
     first_rows,
     importable,
     integer_seeds,
@@ -349,7 +348,7 @@ def _report(estimator: BaseEstimator, record: Record, *, open_end: bool) -> None
         )
     else:
         return
-    warnings.warn(message, ConvergenceWarning, stacklevel=5)
+    warn_user(message, ConvergenceWarning)
 
 
 def warn_of_scales(estimator: BaseEstimator, data: FitData) -> None:
@@ -358,13 +357,12 @@ def warn_of_scales(estimator: BaseEstimator, data: FitData) -> None:
     narrow, wide = deviations.min(), deviations.max()
     covered = 10 * estimator.sigma_min < narrow and wide < estimator.sigma_max / 10
     if estimator.standardize is None and not covered:
-        warnings.warn(
+        warn_user(
             f"With standardize=None the noise levels, {estimator.sigma_min} to "
             f"{estimator.sigma_max}, are in the units of X, whose columns have standard deviations "
             f"from {narrow:.3g} to {wide:.3g}. The network is made for deviations near one: "
             'rescale the columns, or use standardize="scale".',
             NoiseRangeWarning,
-            stacklevel=4,
         )
 
 

@@ -29,12 +29,12 @@ with limited training data.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from skscore._margins import Margins
+from skscore._messages import listed, warn_user
 from skscore.exceptions import DegenerateColumnsWarning, TiesWarning
 
 CONSTANT = 1e-9
@@ -286,14 +286,13 @@ def column_gaps(X: np.ndarray) -> np.ndarray:
 
 
 def _warn_ties(gaps: np.ndarray, names: list[str]) -> None:
-    tied = ", ".join(names[j] for j in np.flatnonzero(gaps))
-    warnings.warn(
+    tied = listed([names[j] for j in np.flatnonzero(gaps)])
+    warn_user(
         f"More than {TIES:.0%} of the values repeat in these columns: {tied}. Log-densities and "
         "Hyvarinen's criterion reward spikes on repeated values without bound. Spread them with "
         "dequantize=True (or skscore.datasets.dequantize, for other estimators too) if they are "
         "rounded measurements; leave the columns out if they are categories.",
         TiesWarning,
-        stacklevel=5,
     )
 
 
@@ -372,11 +371,11 @@ def _warn_degenerate(constant: np.ndarray, null_vectors: np.ndarray, names: list
     """One warning for all directions without variance."""
     sentences = []
     if constant.any():
-        which = ", ".join(names[j] for j in np.flatnonzero(constant))
+        which = listed([names[j] for j in np.flatnonzero(constant)])
         sentences.append(f"These columns of X are constant: {which}.")
     if null_vectors.size:
         involved = np.flatnonzero(np.abs(null_vectors).max(1) > 1e-4)
-        which = ", ".join(names[j] for j in involved)
+        which = listed([names[j] for j in involved])
         d = len(constant)
         rank = d - constant.sum() - null_vectors.shape[1]
         sentences.append(
@@ -385,4 +384,4 @@ def _warn_degenerate(constant: np.ndarray, null_vectors: np.ndarray, names: list
         )
     if sentences:
         sentences.append("A tiny variance stands in there; consider dropping columns.")
-        warnings.warn(" ".join(sentences), DegenerateColumnsWarning, stacklevel=5)
+        warn_user(" ".join(sentences), DegenerateColumnsWarning)

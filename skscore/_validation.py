@@ -15,6 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.frozen import FrozenEstimator
+from sklearn.impute._base import _BaseImputer as Imputer
+from sklearn.preprocessing._encoders import _BaseEncoder as Encoder
+from sklearn.utils import _safe_indexing as some_of
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -22,6 +25,7 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_parameter_constraints,
 )
+from sklearn.utils._set_output import ADAPTERS_MANAGER
 from sklearn.utils.metadata_routing import (
     MetadataRequest,
     process_routing,
@@ -35,11 +39,14 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skscore._messages import column_names
 from skscore.exceptions import NonFiniteResultError
 
 __all__ = [
+    "Encoder",
     "FrozenEstimator",
     "HasMethods",
+    "Imputer",
     "Interval",
     "MetadataRequester",
     "StrOptions",
@@ -51,7 +58,6 @@ __all__ = [
     "check_rows",
     "check_unnamed_rows",
     "check_weights",
-    "column_names",
     "finite_results",
     "first_rows",
     "importable",
@@ -59,6 +65,8 @@ __all__ = [
     "routed_weights",
     "rows_like",
     "score_request",
+    "some_of",
+    "without_rows",
 ]
 
 _CHUNK = 65_536
@@ -137,12 +145,6 @@ def _with_column(error: Exception, estimator: Any, X: Any) -> Exception:
     return error
 
 
-def column_names(X: Any, n_features: int) -> list[str]:
-    """Names to call the columns by in messages: ``'age'`` or ``3``."""
-    names = getattr(X, "columns", None)
-    return [repr(n) for n in names] if names is not None else [str(j) for j in range(n_features)]
-
-
 def _refuse_non_finite(estimator: Any, X: np.ndarray, names: list[str]) -> None:
     for start in range(0, len(X), _CHUNK):
         finite = np.isfinite(X[start : start + _CHUNK])
@@ -150,15 +152,16 @@ def _refuse_non_finite(estimator: Any, X: np.ndarray, names: list[str]) -> None:
             continue
         row, j = np.argwhere(~finite)[0]
         value = "NaN" if np.isnan(X[start + row, j]) else "infinity"
+        owner = type(estimator).__name__
         remedy = (
-            "Impute missing values (for instance with sklearn.impute.SimpleImputer) "
-            "or drop the rows"
+            "Impute missing values before it, in a plain pipeline of scikit-learn "
+            f"(make_pipeline(SimpleImputer(), {owner}(...))), or drop the rows"
             if value == "NaN"
             else "Clip or drop such values"
         )
         raise ValueError(
             f"Input X contains {value} in column {names[j]} (first in row {start + row}). "
-            f"{type(estimator).__name__} takes finite numbers only. {remedy}."
+            f"{owner} takes finite numbers only. {remedy}."
         )
 
 
@@ -212,10 +215,25 @@ def check_metric_rows(metrics: np.ndarray, n_rows: int) -> np.ndarray:
 
 
 def rows_like(X: Any, rows: np.ndarray) -> Any:
-    """`rows` in a data frame with the columns of X, where X is one of pandas."""
-    if hasattr(X, "columns") and hasattr(X, "iloc"):
-        return type(X)(rows, columns=X.columns)
-    return rows
+    """`rows` in a data frame with the columns of X, where X is one; its index if it has as many."""
+    frames = _frames(X)
+    if frames is None:
+        return rows
+    original = X if len(X) == len(rows) else None
+    return frames.create_container(rows, original, columns=X.columns)
+
+
+def without_rows(X: Any) -> Any:
+    """The columns of a data frame, for `rows_like`; nothing of an array."""
+    return None if _frames(X) is None else X[:0]
+
+
+def _frames(X: Any) -> Any:
+    """scikit-learn's adapter for the kind of data frame that X is, None for an array."""
+    if not hasattr(X, "columns"):
+        return None
+    kinds = (kind.__module__.partition(".")[0] for kind in type(X).__mro__)
+    return next(filter(None, map(ADAPTERS_MANAGER.adapters.get, kinds)), None)
 
 
 def integer_seeds(random_state: Any, n_seeds: int) -> list[int]:

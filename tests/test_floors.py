@@ -17,6 +17,7 @@ FLOORS = [
     ["_bridge"],
     [
         "exceptions",
+        "_messages",
         "_documentation",
         "_validation",
         "metrics._fisher",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
-import warnings
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from skscore._bridge import apply_in_chunks
 from skscore._chains import check_finite_draws, check_n_samples
 from skscore._density import DensityScoreEstimator
 from skscore._fitting import merged_rows
+from skscore._messages import column_names, listed, name_columns, warn_user
 from skscore._standardize import Standardizer
 from skscore._validation import (
     FrozenEstimator,
@@ -29,10 +31,11 @@ from skscore._validation import (
     integer_seeds,
     routed_weights,
     rows_like,
+    without_rows,
 )
 from skscore.compose._changes import Chain
 from skscore.compose._numerical import returns, spreads
-from skscore.compose._scikit import chain_of, tied_columns
+from skscore.compose._scikit import chain_of, refuse
 from skscore.exceptions import SupportWarning, TiesWarning
 from skscore.metrics import hyvarinen_scorer, log_likelihood_scorer
 
@@ -181,21 +184,14 @@ class DensityPipeline(Pipeline):
         """
         for learnt in _LEARNT:
             self.__dict__.pop(learnt, None)
+        self._check_steps()
         rows, described = first_rows(self, X)
-        self._validate_steps()
-        final = self._final_estimator
-        if not (hasattr(final, "score_samples") or hasattr(final, "score_function")):
-            raise TypeError(
-                "The last step of DensityPipeline must be a density or score estimator, with "
-                f"`score_samples` or `score_function`. Got {final!r} instead."
-            )
         routed = self._check_method_params("fit", params)[self.steps[-1][0]]
         weights = check_weights(routed.fit.get("sample_weight"), len(rows))
         # All that is needed of the rows, first: transformers made with copy=False write to them.
         measured = Standardizer.fit(*merged_rows(rows, weights)[:2], warn=False)
         look = _some_rows(rows)
-        super().fit(X, y, **params)
-        part = self._scored_part(look)
+        part = copy_context().run(self._fitted_part, X, y, params, look)
         self.__dict__.update(
             {
                 "_described": described,
@@ -206,6 +202,26 @@ class DensityPipeline(Pipeline):
             }
         )
         return self
+
+    def _check_steps(self) -> None:
+        """Refuse steps that can never be fitted, whatever the rows."""
+        _check_form(self.steps)
+        self._validate_steps()
+        final = self._final_estimator
+        if not (hasattr(final, "score_samples") or hasattr(final, "score_function")):
+            raise TypeError(
+                "The last step of DensityPipeline must be a density or score estimator, with "
+                f"`score_samples` or `score_function`. Got {final!r} instead."
+            )
+        for _, step in self.steps[:-1]:
+            refuse(step)
+
+    @property
+    def _final_estimator(self) -> Any:
+        try:
+            return super()._final_estimator
+        except IndexError:  # there are no steps; fit says so
+            return None
 
     @available_if(_final_has("predict"))
     def fit_predict(self, X: ArrayLike, y: object = None, **params: Any) -> np.ndarray:
@@ -244,24 +260,18 @@ class DensityPipeline(Pipeline):
     def _fit(self, X: Any, *args: Any, **kwargs: Any) -> Any:
         """Fit the transformers, and try what they do to rows, before the last step is fitted."""
         look = _some_rows(X)
-        Xt, steps = super()._fit(X, *args, **kwargs), self.steps[:-1]
-        change, rows = chain_of(steps, look), np.asarray(look, dtype=np.float64)
+        Xt = super()._fit(X, *args, **kwargs)
+        change, rows = chain_of(self.steps[:-1], look), np.asarray(look, dtype=np.float64)
         _check_round_trip(change, rows)
-        tied = tied_columns(steps)
-        if tied:
-            warnings.warn(
-                f"QuantileTransformer met repeated values in columns {', '.join(tied)}: each is a "
-                "jump of its map, with a probability of its own and no density. Log-densities hold "
-                "between repeated values only, and miss their probability. Spread the values with "
-                "skscore.datasets.dequantize first, or use PowerTransformer.",
-                TiesWarning,
-                stacklevel=4,
-            )
-        self._change, self._latent = change, Xt.iloc[:0] if hasattr(Xt, "iloc") else None
+        names = column_names(X, rows.shape[1])
+        _warn_jumps(change.jumps(names))
+        name_columns(change.names(names))  # for what the last step has to say
+        self._change, self._latent = change, without_rows(Xt)
         return Xt
 
-    def _scored_part(self, look: np.ndarray) -> Any:
-        """The last step with a score; differences of a density need some rows of it."""
+    def _fitted_part(self, X: Any, y: object, params: dict[str, Any], look: np.ndarray) -> Any:
+        """The last step with a score, all fitted; differences of a density need some rows."""
+        super().fit(X, y, **params)
         final = self.steps[-1][1]
         part = _scored(final)
         if part is final:
@@ -351,12 +361,11 @@ class DensityPipeline(Pipeline):
             latent = np.asarray(self._part.score_samples(self._carried(rows)))
             values[inside] = latent + self._change.log_det(rows) - math.log(self.mass_)
         if not inside.all():
-            warnings.warn(
+            warn_user(
                 f"{np.sum(~inside)} of {len(X)} rows lie outside the support of the density, what "
                 "the transformers take: their log-density is minus infinity. The first is row "
                 f"{int(np.argmin(inside))}.",
                 SupportWarning,
-                stacklevel=2,
             )
         self._finite(np.where(np.isneginf(values), 0.0, values), "score_samples")
         return values
@@ -387,13 +396,12 @@ class DensityPipeline(Pipeline):
         if hasattr(self, "score_samples"):
             return log_likelihood_scorer(self, X, y, weights)
         if not self._change.everywhere:
-            warnings.warn(
+            warn_user(
                 "Hyvarinen's criterion holds for densities that vanish at the ends of their "
                 "support, and the transformers of this DensityPipeline give it ends. Where rows "
                 "crowd there it may prefer a wrong model: compare by log-likelihood, with a last "
                 "step that has score_samples.",
                 SupportWarning,
-                stacklevel=2,
             )
         return hyvarinen_scorer(self, X, y, weights)
 
@@ -548,9 +556,32 @@ def _level(sigma: float | None) -> dict[str, float]:
 
 def _some_rows(X: Any) -> Any:
     """A copy of evenly spread rows of an array or a data frame."""
-    step = max(1, len(X) // _LOOK_ROWS)
-    rows = X.iloc if hasattr(X, "iloc") else np.asarray(X, dtype=np.float64)
-    return rows[::step].copy()
+    rows = X if hasattr(X, "columns") else np.asarray(X, dtype=np.float64)
+    return copy.copy(rows[:: max(1, len(X) // _LOOK_ROWS)])
+
+
+def _check_form(steps: Any) -> None:
+    """Refuse what is no list of names and estimators, which scikit-learn takes for one."""
+    pairs = isinstance(steps, (list, tuple)) and all(
+        isinstance(step, (list, tuple)) and len(step) == 2 for step in steps
+    )
+    if not pairs or not steps:
+        raise ValueError(
+            "The 'steps' parameter of DensityPipeline must be a list of (name, estimator), "
+            f"transformers and then a density. Got {steps!r} instead: make_density_pipeline takes "
+            "estimators without names."
+        )
+
+
+def _warn_jumps(columns: list[str]) -> None:
+    if columns:
+        warn_user(
+            f"QuantileTransformer met repeated values in these columns: {listed(columns)}. Each is "
+            "a jump of its map, with a probability of its own and no density. Log-densities hold "
+            "between repeated values only, and miss their probability. Spread the values with "
+            "skscore.datasets.dequantize first, or use PowerTransformer.",
+            TiesWarning,
+        )
 
 
 def _check_round_trip(change: Chain, rows: np.ndarray) -> None:
