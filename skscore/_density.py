@@ -417,6 +417,8 @@ def _check_level(sigma: Any) -> float:
 
 def _fitted(density: Any, rows: np.ndarray, weights: np.ndarray | None) -> Any:
     """A clone of a density, fitted; the global generator has no part in it."""
+    if weights is not None:  # rows of no weight are none: a rule for the bandwidth counts rows
+        rows, weights = rows[weights > 0], weights[weights > 0]
     passed = {} if weights is None else {"sample_weight": weights}
     if passed and "sample_weight" not in signature(density.fit).parameters:
         raise ValueError(

@@ -38,7 +38,7 @@ from skscore._validation import (
 from skscore.exceptions import ConvergenceWarning, NoiseRangeWarning, TrainingDivergedError
 from skscore.losses import Loss
 from skscore.metrics import hyvarinen_score_samples
-from skscore.networks import SMOOTH_ACTIVATIONS
+from skscore.networks import NETWORKS, SMOOTH_ACTIVATIONS
 
 _MIN_CHUNK = 10
 _LEAST_BATCH = 64
@@ -98,8 +98,8 @@ def check_constructor(estimator: BaseEstimator) -> None:
         )
     if callable(estimator.network) and not importable(estimator.network):
         raise ValueError(
-            f"The 'network' parameter of {name} must be 'mlp', 'resnet' or a factory that can be "
-            "imported by its name, so that the estimator can be pickled. Got "
+            f"The 'network' parameter of {name} must be one of {sorted(NETWORKS)}, or a factory "
+            "that can be imported by its name, so that the estimator can be pickled. Got "
             f"{estimator.network!r} instead: define it at the top level of a module."
         )
 

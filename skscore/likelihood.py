@@ -41,6 +41,13 @@ from torch.quasirandom import SobolEngine
 from skscore._canonical import AngularField, noised
 from skscore._integrate import RowField, distance, integrate_adaptively, integrate_evenly
 
+__all__ = [
+    "FieldAndDivergence",
+    "log_density",
+    "lower_bound",
+    "standard_normal",
+]
+
 FieldAndDivergence = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Rows (n, d) and angles (n, 1) or (1, 1) to F (n, d) and divergences (n, m), m estimates."""
 

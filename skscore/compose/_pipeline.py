@@ -594,9 +594,10 @@ def _check_round_trip(change: Chain, rows: np.ndarray) -> None:
             "The transformers of this DensityPipeline lose information: inverse_transform does not "
             f"lead back to {np.sum(~kept)} of {len(rows)} training rows. "
             "A density of their output says nothing about their input. Check that func and "
-            "inverse_func of a FunctionTransformer belong together, leave out steps that round or "
-            "discretise, and put a StandardScaler first where columns lie far from zero, or are "
-            "tiny or huge: powers lose their digits there."
+            "inverse_func of a FunctionTransformer belong together, and leave out steps that round "
+            "or discretise. Where columns lie far from zero, or are tiny or huge, powers lose "
+            "their digits: put a StandardScaler before PowerTransformer(), or MinMaxScaler((1, 2)) "
+            "before one with method='box-cox', which takes positive values only."
         )
 
 
