@@ -38,7 +38,7 @@ from sklearn.utils.metadata_routing import (
     _routing_enabled as routing_enabled,
 )
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_method_params, check_is_fitted, validate_data
 
 from skscore._bridge import from_user
 from skscore._messages import column_names
@@ -67,6 +67,7 @@ __all__ = [
     "integer_seeds",
     "routed_weights",
     "rows_like",
+    "rows_of",
     "score_request",
     "some_of",
     "without_rows",
@@ -217,6 +218,14 @@ def check_weights(sample_weight: ArrayLike | None, n_rows: int) -> np.ndarray | 
     if not weights.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")
     return None if (weights == weights[0]).all() else weights
+
+
+def rows_of(
+    index: np.ndarray, X: Any, y: Any, params: dict[str, Any]
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Some rows of what `fit` is given: X, y, and parameters that have an entry for each row."""
+    few = _check_method_params(X, params, indices=index)
+    return some_of(X, index), y if y is None else some_of(y, index), few
 
 
 def check_metric(metric: ArrayLike | None, n_features: int) -> np.ndarray | None:

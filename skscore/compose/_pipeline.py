@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from skscore._bridge import apply_in_chunks
+from skscore._bridge import apply_in_chunks, from_user
 from skscore._chains import check_finite_draws, check_n_samples
 from skscore._density import DensityScoreEstimator
 from skscore._fitting import merged_rows
@@ -31,6 +31,7 @@ from skscore._validation import (
     integer_seeds,
     routed_weights,
     rows_like,
+    rows_of,
     without_rows,
 )
 from skscore.compose._changes import Chain
@@ -171,7 +172,8 @@ class DensityPipeline(Pipeline):
         X : array-like of shape (n_samples, n_features)
         y : ignored
         **params : dict
-            Of the steps, as ``step__name``, or routed metadata, as for ``Pipeline``.
+            Of the steps, as ``step__name``, or routed metadata, as for ``Pipeline``.  Rows to
+            which the last step gives no weight are left out of all steps.
 
         Returns
         -------
@@ -180,16 +182,20 @@ class DensityPipeline(Pipeline):
         Raises
         ------
         ValueError
-            For a transformer that loses information, before the last step is trained.
+            For a transformer that loses information, before the last step is trained; for one that
+            imputes or encodes, before anything is fitted: these go before, in a plain pipeline.
         """
         for learnt in _LEARNT:
             self.__dict__.pop(learnt, None)
         self._check_steps()
+        X = from_user(X)
         rows, described = first_rows(self, X)
         routed = self._check_method_params("fit", params)[self.steps[-1][0]]
         weights = check_weights(routed.fit.get("sample_weight"), len(rows))
         # All that is needed of the rows, first: transformers made with copy=False write to them.
         measured = Standardizer.fit(*merged_rows(rows, weights)[:2], warn=False)
+        if weights is not None and not weights.all():
+            X, y, params = rows_of(np.flatnonzero(weights), X, y, params)
         look = _some_rows(rows)
         part = copy_context().run(self._fitted_part, X, y, params, look)
         self.__dict__.update(
