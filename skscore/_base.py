@@ -43,6 +43,7 @@ from skscore._fitting import (
     split_rows,
     train,
 )
+from skscore._output import SetOutput
 from skscore._training import Record
 from skscore._validation import (
     Interval,
@@ -70,7 +71,7 @@ def _is_conservative(estimator: BaseScoreEstimator) -> bool:
     return True
 
 
-class BaseScoreEstimator(BaseEstimator, ABC):
+class BaseScoreEstimator(SetOutput, BaseEstimator, ABC):
     """A score network trained by stochastic gradients on standardised rows."""
 
     _parameter_constraints: dict[str, list[Any]] = {

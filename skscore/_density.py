@@ -23,6 +23,7 @@ from skscore._chains import SamplingStream, check_n_samples
 from skscore._differences import CLOSED_FORMS, Differences
 from skscore._fitting import merged_rows
 from skscore._messages import column_names, listed, warn_user
+from skscore._output import SetOutput, contained
 from skscore._standardize import Standardizer
 from skscore._validation import (
     FrozenEstimator,
@@ -93,7 +94,7 @@ def _can_sample(estimator: DensityScoreEstimator) -> bool:
     return True
 
 
-class DensityScoreEstimator(BaseEstimator):
+class DensityScoreEstimator(SetOutput, BaseEstimator):
     """Score, divergence and energy of a scikit-learn density.
 
     Puts densities beside the score estimators: the same methods, in the same units.
@@ -265,6 +266,7 @@ class DensityScoreEstimator(BaseEstimator):
         return self._finite(self._law(X, sigma).score_divergence(rows, M), "score_divergence")
 
     @available_if(_has_levels)
+    @contained
     def denoise(self, X: ArrayLike, sigma: float | None = None) -> np.ndarray:
         """Posterior mean of the clean row, ``E[x | x~] = x~ + sigma^2 s_sigma(x~)`` (Tweedie).
 
@@ -349,6 +351,7 @@ class DensityScoreEstimator(BaseEstimator):
         return log_likelihood_scorer(self, X, y, sample_weight)
 
     @available_if(_can_sample)
+    @contained
     def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw rows from the density.
 

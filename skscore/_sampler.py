@@ -22,6 +22,7 @@ from skscore._chains import (
 )
 from skscore._diffusion import DEFAULT_METHOD, DiffusionScoreEstimator
 from skscore._fitting import fit_part
+from skscore._output import SetOutput, contained
 from skscore._validation import (
     FrozenEstimator,
     HasMethods,
@@ -48,7 +49,7 @@ def _part_has(name: str) -> Callable[[ScoreBasedSampler], bool]:
     return check
 
 
-class ScoreBasedSampler(BaseEstimator):
+class ScoreBasedSampler(SetOutput, BaseEstimator):
     """Draws rows from the score of an estimator, or from a callable score, by any method.
 
     ``estimator.sample(n)`` is this with its best defaults; here the method, its steps and the
@@ -210,6 +211,7 @@ class ScoreBasedSampler(BaseEstimator):
         frozen = isinstance(self.estimator, FrozenEstimator)
         return self.estimator.estimator if frozen else self.estimator
 
+    @contained
     def sample(
         self,
         n_samples: int = 1,
@@ -295,7 +297,8 @@ class ScoreBasedSampler(BaseEstimator):
             self.__dict__.pop(name, None)
         self.n_steps_ = self.n_steps or sampler.n_steps
         if isinstance(part, DiffusionScoreEstimator):
-            return part.sample(n_samples, rng, method=sampler, n_steps=self.n_steps_)
+            draws = part.sample(n_samples, rng, method=sampler, n_steps=self.n_steps_)
+            return np.asarray(draws)
         init = self.init if init is None else init
         if init is None and not hasattr(self, "_rows"):
             raise ValueError(
@@ -355,7 +358,7 @@ class ScoreBasedSampler(BaseEstimator):
         if init is None and hasattr(part, "chain_starts_"):
             return part.chain_starts_
         if init is None and hasattr(part, "sample"):
-            return part.sample(_OWN_STARTS, random_state=rng)
+            return np.asarray(part.sample(_OWN_STARTS, random_state=rng))
         if init is None:
             raise ValueError(
                 f"{type(self).__name__} has no rows for its chains to start from: pass init, an "

@@ -26,7 +26,7 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_parameter_constraints,
 )
-from sklearn.utils._set_output import ADAPTERS_MANAGER
+from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_container_adapter
 from sklearn.utils.metadata_routing import (
     MetadataRequest,
     process_routing,
@@ -45,6 +45,7 @@ from skscore._messages import column_names
 from skscore.exceptions import NonFiniteResultError
 
 __all__ = [
+    "CONTAINERS",
     "Encoder",
     "FrozenEstimator",
     "HasMethods",
@@ -61,6 +62,7 @@ __all__ = [
     "check_table",
     "check_unnamed_rows",
     "check_weights",
+    "container_of",
     "finite_results",
     "first_rows",
     "importable",
@@ -72,6 +74,9 @@ __all__ = [
     "some_of",
     "without_rows",
 ]
+
+CONTAINERS = ADAPTERS_MANAGER.supported_outputs
+"""Names of what rows may come in."""
 
 _CHUNK = 65_536
 
@@ -266,6 +271,11 @@ def rows_like(X: Any, rows: np.ndarray) -> Any:
 def without_rows(X: Any) -> Any:
     """The columns of a data frame, for `rows_like`; nothing of an array."""
     return None if _frames(X) is None else X[:0]
+
+
+def container_of(estimator: Any) -> Any:
+    """scikit-learn's adapter for the frames that an estimator is set to return; None for arrays."""
+    return _get_container_adapter("transform", estimator)
 
 
 def _frames(X: Any) -> Any:

@@ -20,6 +20,7 @@ FLOORS = [
         "_messages",
         "_documentation",
         "_validation",
+        "_output",
         "metrics._fisher",
         "metrics._scorers",
         "metrics._two_sample",

@@ -17,6 +17,7 @@ from skscore._chains import check_finite_draws, check_n_samples
 from skscore._density import DensityScoreEstimator
 from skscore._fitting import merged_rows
 from skscore._messages import column_names, listed, name_columns, warn_user
+from skscore._output import SetOutput, contained
 from skscore._standardize import Standardizer
 from skscore._validation import (
     FrozenEstimator,
@@ -74,7 +75,7 @@ def _scored(final: Any) -> Any:
     return DensityScoreEstimator(FrozenEstimator(final))
 
 
-class DensityPipeline(Pipeline):
+class DensityPipeline(SetOutput, Pipeline):
     """A scikit-learn pipeline of invertible transformers and a density, in the space of its input.
 
     scikit-learn's own ``Pipeline`` returns log-densities of *transformed* rows: dividing the
@@ -161,6 +162,21 @@ class DensityPipeline(Pipeline):
 
     def __sklearn_is_fitted__(self) -> bool:
         return _is_fitted(self)
+
+    def set_output(self, *, transform: str | None = None) -> DensityPipeline:
+        """Set the container of drawn and denoised rows, and of what the transformers return.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"} or None, default=None
+            "default" is an array; None changes nothing.
+
+        Returns
+        -------
+        self
+        """
+        super().set_output(transform=transform)
+        return Pipeline.set_output(self, transform=transform)
 
     # -- fitting ---------------------------------------------------------------------------
 
@@ -473,6 +489,7 @@ class DensityPipeline(Pipeline):
         return self._finite(values, "score_divergence")
 
     @available_if(_has("denoise"))
+    @contained
     def denoise(self, X: ArrayLike, sigma: float | None = None) -> np.ndarray:
         """The last step's posterior mean of the clean transformed row, carried back.
 
@@ -496,6 +513,7 @@ class DensityPipeline(Pipeline):
     # -- samples -----------------------------------------------------------------------------
 
     @available_if(_has("sample"))
+    @contained
     def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw rows of the last step and carry them back; again where they are no rows of X.
 
