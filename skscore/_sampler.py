@@ -22,6 +22,7 @@ from skscore._chains import (
 )
 from skscore._diffusion import DEFAULT_METHOD, DiffusionScoreEstimator
 from skscore._fitting import fit_part
+from skscore._kinds import OneKindOfScore
 from skscore._output import SetOutput, contained
 from skscore._validation import (
     FrozenEstimator,
@@ -49,7 +50,7 @@ def _part_has(name: str) -> Callable[[ScoreBasedSampler], bool]:
     return check
 
 
-class ScoreBasedSampler(SetOutput, BaseEstimator):
+class ScoreBasedSampler(SetOutput, OneKindOfScore, BaseEstimator):
     """Draws rows from the score of an estimator, or from a callable score, by any method.
 
     ``estimator.sample(n)`` is this with its best defaults; here the method, its steps and the
@@ -391,6 +392,7 @@ class ScoreBasedSampler(SetOutput, BaseEstimator):
     @available_if(_part_has("score"))
     def score(self, X: ArrayLike, y: object = None, **options: Any) -> float:
         """The estimator's `score`."""
+        self._warn_of_kind()
         return self._part().score(X, y, **options)
 
     def __sklearn_tags__(self) -> Any:

@@ -9,6 +9,7 @@ __all__ = [
     "NonFiniteResultError",
     "NotFittedError",
     "SamplingDivergedError",
+    "ScoreKindWarning",
     "SupportWarning",
     "TiesWarning",
     "TrainingDivergedError",
@@ -37,6 +38,10 @@ class NonFiniteResultError(FloatingPointError):
 
 class NoiseRangeWarning(DataConversionWarning):
     """The noise levels do not cover the scale of the rows."""
+
+
+class ScoreKindWarning(UserWarning):
+    """A search may compare log-densities with Hyvarinen's criterion."""
 
 
 class SupportWarning(UserWarning):

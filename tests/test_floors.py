@@ -21,6 +21,7 @@ FLOORS = [
         "_documentation",
         "_validation",
         "_output",
+        "_kinds",
         "metrics._fisher",
         "metrics._scorers",
         "metrics._two_sample",

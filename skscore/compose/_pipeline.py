@@ -16,6 +16,7 @@ from skscore._bridge import apply_in_chunks, from_user
 from skscore._chains import check_finite_draws, check_n_samples
 from skscore._density import DensityScoreEstimator
 from skscore._fitting import merged_rows
+from skscore._kinds import OneKindOfScore
 from skscore._messages import column_names, listed, name_columns, warn_user
 from skscore._output import SetOutput, contained
 from skscore._standardize import Standardizer
@@ -75,7 +76,7 @@ def _scored(final: Any) -> Any:
     return DensityScoreEstimator(FrozenEstimator(final))
 
 
-class DensityPipeline(SetOutput, Pipeline):
+class DensityPipeline(SetOutput, OneKindOfScore, Pipeline):
     """A scikit-learn pipeline of invertible transformers and a density, in the space of its input.
 
     scikit-learn's own ``Pipeline`` returns log-densities of *transformed* rows: dividing the
@@ -412,8 +413,14 @@ class DensityPipeline(SetOutput, Pipeline):
         Returns
         -------
         float
+
+        Warns
+        -----
+        ScoreKindWarning
+            Where ``set_params`` has changed which of the two it is, as a search over both does.
         """
         check_fitted(self)
+        self._warn_of_kind()
         weights = routed_weights(self, self.steps[-1][0], sample_weight, params)
         if hasattr(self, "score_samples"):
             return log_likelihood_scorer(self, X, y, weights)
