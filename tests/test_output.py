@@ -126,6 +126,14 @@ def test_states_of_a_draw_stay_arrays():
     assert len(thetas) == 5
 
 
+@pytest.mark.parametrize("name", ["denoising", "implicit", "diffusion", "denoising CV"])
+def test_a_pickle_holds_training_rows_unless_told_not_to(name):
+    X, est = FRAME.to_numpy(), clone(ESTIMATORS[name])
+    for kept in (True, False):
+        stored = pickle.dumps(est.set_params(store_starts=kept).fit(X))
+        assert {row.tobytes() in stored for row in X} == {kept}
+
+
 def test_a_sampler_of_a_fitted_estimator_knows_its_names():
     frozen = FrozenEstimator(DenoisingScoreEstimator(**TINY).fit(FRAME))
     sampler = ScoreBasedSampler(frozen).set_output(transform="polars")
