@@ -131,7 +131,7 @@ def test_a_pickle_holds_training_rows_unless_told_not_to(name):
     X, est = FRAME.to_numpy(), clone(ESTIMATORS[name])
     for kept in (True, False):
         stored = pickle.dumps(est.set_params(store_starts=kept).fit(X))
-        assert {row.tobytes() in stored for row in X} == {kept}
+        assert {value.tobytes() in stored for value in X.ravel()} == {kept}
 
 
 def test_a_sampler_of_a_fitted_estimator_knows_its_names():

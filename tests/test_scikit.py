@@ -549,7 +549,7 @@ LOSSY = {
         columns(("a", RobustScaler(), [1]), ("b", "drop", [0])), r"it drops columns \[0\]"),
     "doubled columns": (columns(("a", RobustScaler(), [0, 1]), ("b", StandardScaler(), [1])),
                         "go to more than one of its transformers"),
-    "one-hot": (OneHotEncoder(sparse_output=False), "columns into"),
+    "one-hot": (OneHotEncoder(sparse_output=False), "writes numbers for categories"),
     "no inverse_transform": (FeatureUnion([("a", StandardScaler())]), "it has no inverse_transf"),
     "nested": (make_pipeline(StandardScaler(), PCA(1)), "keeps 1 of 2 components"),
     "in columns": (columns(("a", PCA(1), [0, 1])), "keeps 1 of 2 components"),
