@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, PowerTransformer, StandardScaler
 
+import skscore
 from skscore import (
     DenoisingScoreEstimator,
     DenoisingScoreEstimatorCV,
@@ -139,6 +141,15 @@ def test_a_pipeline_of_arrays_numbers_the_users_columns():
             pipeline.fit(FRAME.to_numpy())
     with pytest.warns(TiesWarning, match="these columns: 2. Log-densities"):
         DensityScoreEstimator(KernelDensity()).fit(FRAME.to_numpy())  # the names ended with the fit
+
+
+def test_all_warnings_go_one_way():
+    others = [
+        path.name
+        for path in Path(skscore.__file__).parent.rglob("*.py")
+        if "warnings.warn(" in path.read_text() and path.name != "_messages.py"
+    ]
+    assert not others
 
 
 def test_mixed_columns_are_called_outputs():
