@@ -42,6 +42,7 @@ from skscore._fitting import (
     next_data,
     train,
 )
+from skscore._output import SetOutput
 from skscore._rows import split
 from skscore._training import Portion, Record
 from skscore._validation import (
@@ -70,7 +71,7 @@ def _is_conservative(estimator: BaseScoreEstimator) -> bool:
     return True
 
 
-class BaseScoreEstimator(BaseEstimator, ABC):
+class BaseScoreEstimator(SetOutput, BaseEstimator, ABC):
     """A score network trained by stochastic gradients on standardised rows."""
 
     _parameter_constraints: dict[str, list[Any]] = {

@@ -82,6 +82,14 @@ def array(values: Tensor) -> np.ndarray:
     return values.detach().to("cpu", torch.float64).numpy()
 
 
+def from_user(values: Any) -> Any:
+    """A tensor of the user's as an array of its numbers, on the CPU; anything else as it is."""
+    if not isinstance(values, Tensor):
+        return values
+    values = values.detach().cpu()
+    return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+
+
 def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     """A generator on a device; no global state is involved."""
     return torch.Generator(device).manual_seed(seed)

@@ -6,7 +6,6 @@ everything, at every noise level; ``Differences`` a log-density and nothing else
 
 from __future__ import annotations
 
-import warnings
 from inspect import signature
 from numbers import Real
 from typing import Any
@@ -22,6 +21,8 @@ from sklearn.pipeline import Pipeline
 from skscore._bridge import ClosedForm
 from skscore._chains import SamplingStream, check_n_samples
 from skscore._differences import CLOSED_FORMS, Differences
+from skscore._messages import column_names, listed, warn_user
+from skscore._output import SetOutput, contained
 from skscore._rows import merged_rows
 from skscore._standardize import Standardizer, column_ties
 from skscore._validation import (
@@ -32,7 +33,6 @@ from skscore._validation import (
     check_metric_rows,
     check_rows,
     check_weights,
-    column_names,
     finite_results,
     first_rows,
     integer_seeds,
@@ -94,7 +94,7 @@ def _can_sample(estimator: DensityScoreEstimator) -> bool:
     return True
 
 
-class DensityScoreEstimator(BaseEstimator):
+class DensityScoreEstimator(SetOutput, BaseEstimator):
     """Score, divergence and energy of a scikit-learn density.
 
     Puts densities beside the score estimators: the same methods, in the same units.
@@ -266,6 +266,7 @@ class DensityScoreEstimator(BaseEstimator):
         return self._finite(self._law(X, sigma).score_divergence(rows, M), "score_divergence")
 
     @available_if(_has_levels)
+    @contained
     def denoise(self, X: ArrayLike, sigma: float | None = None) -> np.ndarray:
         """Posterior mean of the clean row, ``E[x | x~] = x~ + sigma^2 s_sigma(x~)`` (Tweedie).
 
@@ -311,11 +312,10 @@ class DensityScoreEstimator(BaseEstimator):
         values = self._law(X).log_density(rows)
         outside = np.isneginf(values) & (not _is_mixture(self.density_))
         if outside.any():
-            warnings.warn(
+            warn_user(
                 f"{outside.sum()} of {len(rows)} rows lie outside the support of "
                 f"{self.density_!r}: their log-density is minus infinity.",
                 SupportWarning,
-                stacklevel=2,
             )
         finite_results(np.where(outside, 0.0, values), "score_samples")
         return values
@@ -351,6 +351,7 @@ class DensityScoreEstimator(BaseEstimator):
         return log_likelihood_scorer(self, X, y, sample_weight)
 
     @available_if(_can_sample)
+    @contained
     def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw rows from the density.
 
@@ -419,6 +420,8 @@ def _check_level(sigma: Any) -> float:
 
 def _fitted(density: Any, rows: np.ndarray, weights: np.ndarray | None) -> Any:
     """A clone of a density, fitted; the global generator has no part in it."""
+    if weights is not None:  # rows of no weight are none: a rule for the bandwidth counts rows
+        rows, weights = rows[weights > 0], weights[weights > 0]
     passed = {} if weights is None else {"sample_weight": weights}
     if passed and "sample_weight" not in signature(density.fit).parameters:
         raise ValueError(
@@ -449,12 +452,11 @@ def _warn_of_regularisation(
     added = getattr(density, "reg_covar", 0.0) if _is_mixture(density) else 0.0
     spoilt = (added > _SPOILT * variances) & (np.ptp(rows, axis=0) > 0)
     if spoilt.any():
-        which = ", ".join(names[j] for j in np.flatnonzero(spoilt))
-        warnings.warn(
+        which = listed([names[j] for j in np.flatnonzero(spoilt)])
+        warn_user(
             f"{type(density).__name__} adds reg_covar={added:g} to the variance of every column, "
-            f"which is not small beside the variances (least: {variances[spoilt].min():.3g}) of "
-            f"these: {which}. Rescale the columns (with a StandardScaler in a "
+            f"which is not small beside the variances (least: about {variances[spoilt].min():.0e}) "
+            f"of these: {which}. Rescale the columns (with a StandardScaler in a "
             "skscore.DensityPipeline), or lower reg_covar.",
             DegenerateColumnsWarning,
-            stacklevel=3,
         )

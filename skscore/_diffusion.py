@@ -25,6 +25,7 @@ from skscore._fitting import (
     warn_of_scales,
 )
 from skscore._mixtures import LEAST_ROWS, train_on_mixture
+from skscore._output import contained
 from skscore._rows import some_rows
 from skscore._training import Portion, Record
 from skscore._validation import (
@@ -393,6 +394,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         """
         return self._score_divergence(X, metric, self._check_sigma(sigma))
 
+    @contained
     def denoise(self, X: ArrayLike, sigma: float | None = None) -> np.ndarray:
         """Posterior mean of the clean row, ``E[x | x~] = x~ + sigma^2 s(x~)`` (Tweedie).
 
@@ -554,6 +556,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
 
     # -- samples -----------------------------------------------------------------------------
 
+    @contained
     def sample(
         self,
         n_samples: int = 1,

@@ -23,8 +23,9 @@ _SHARED = {
     learning_rate_init : float in (0, inf), default=0.004
         Of AdamW.
     batch_size : "auto" or int in [1, inf), default="auto"
-        "auto" is 128 rows (256 for :class:`DiffusionScoreEstimator`), up to 1024 for tables of a
-        million rows.  A number is at most that of the training rows.
+        "auto" is a quarter of the training rows, but at least 64 and at most 128 (256 for
+        :class:`DiffusionScoreEstimator`); of larger tables a thousandth of them, at most 1024.  A
+        number is at most that of the training rows.
     max_iter : int in [1, inf), default=500
         Most rounds.  A round is one pass over the rows, but at least 50 and at most 1000
         optimiser steps.
@@ -40,7 +41,7 @@ _SHARED = {
         Whether `fit` goes on from the network of the fit before.
     store_starts : bool, default=True
         Whether up to 10,000 training rows are kept, for `partial_fit` and for chains to start
-        from.
+        from.  A pickle then holds them: with private rows, use False.
     verbose : bool or int, default=False
         Whether each round prints a line.
     random_state : int, RandomState or None, default=None

@@ -6,7 +6,6 @@ of plain values, in the order in which ``fit`` calls them.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -25,6 +24,7 @@ from skscore._bridge import (
     train_network,
 )
 from skscore._choice import chosen_form
+from skscore._messages import column_names, warn_user
 from skscore._rows import merged_rows
 from skscore._standardize import Standardizer, Ties, column_ties
 from skscore._training import Plan, Portion, Record
@@ -33,7 +33,6 @@ from skscore._validation import (
     check_picklable,
     check_rows,
     check_weights,
-    column_names,
     first_rows,
     importable,
     integer_seeds,
@@ -41,7 +40,7 @@ from skscore._validation import (
 from skscore.exceptions import ConvergenceWarning, NoiseRangeWarning, TrainingDivergedError
 from skscore.losses import Loss
 from skscore.metrics import hyvarinen_score_samples
-from skscore.networks import SMOOTH_ACTIVATIONS
+from skscore.networks import NETWORKS, SMOOTH_ACTIVATIONS
 
 _MIN_CHUNK = 10
 _LEAST_BATCH = 64
@@ -117,8 +116,8 @@ def check_constructor(estimator: BaseEstimator) -> None:
         )
     if callable(estimator.network) and not importable(estimator.network):
         raise ValueError(
-            f"The 'network' parameter of {name} must be 'mlp', 'resnet' or a factory that can be "
-            "imported by its name, so that the estimator can be pickled. Got "
+            f"The 'network' parameter of {name} must be one of {sorted(NETWORKS)}, or a factory "
+            "that can be imported by its name, so that the estimator can be pickled. Got "
             f"{estimator.network!r} instead: define it at the top level of a module."
         )
     check_picklable(estimator)
@@ -314,7 +313,7 @@ def _report(estimator: BaseEstimator, record: Record, *, open_end: bool) -> None
         )
     else:
         return
-    warnings.warn(message, ConvergenceWarning, stacklevel=5)
+    warn_user(message, ConvergenceWarning)
 
 
 def warn_of_scales(estimator: BaseEstimator, data: FitData) -> None:
@@ -323,13 +322,12 @@ def warn_of_scales(estimator: BaseEstimator, data: FitData) -> None:
     narrow, wide = deviations.min(), deviations.max()
     covered = 10 * estimator.sigma_min < narrow and wide < estimator.sigma_max / 10
     if estimator.standardize is None and not covered:
-        warnings.warn(
+        warn_user(
             f"With standardize=None the noise levels, {estimator.sigma_min} to "
             f"{estimator.sigma_max}, are in the units of X, whose columns have standard deviations "
             f"from {narrow:.3g} to {wide:.3g}. The network is made for deviations near one: "
             'rescale the columns, or use standardize="scale".',
             NoiseRangeWarning,
-            stacklevel=4,
         )
 
 

@@ -22,6 +22,8 @@ from skscore._chains import (
 )
 from skscore._diffusion import DEFAULT_METHOD, DiffusionScoreEstimator
 from skscore._fitting import fit_part
+from skscore._kinds import OneKindOfScore
+from skscore._output import SetOutput, contained
 from skscore._validation import (
     FrozenEstimator,
     HasMethods,
@@ -48,7 +50,7 @@ def _part_has(name: str) -> Callable[[ScoreBasedSampler], bool]:
     return check
 
 
-class ScoreBasedSampler(BaseEstimator):
+class ScoreBasedSampler(SetOutput, OneKindOfScore, BaseEstimator):
     """Draws rows from the score of an estimator, or from a callable score, by any method.
 
     ``estimator.sample(n)`` is this with its best defaults; here the method, its steps and the
@@ -210,6 +212,7 @@ class ScoreBasedSampler(BaseEstimator):
         frozen = isinstance(self.estimator, FrozenEstimator)
         return self.estimator.estimator if frozen else self.estimator
 
+    @contained
     def sample(
         self,
         n_samples: int = 1,
@@ -295,7 +298,8 @@ class ScoreBasedSampler(BaseEstimator):
             self.__dict__.pop(name, None)
         self.n_steps_ = self.n_steps or sampler.n_steps
         if isinstance(part, DiffusionScoreEstimator):
-            return part.sample(n_samples, rng, method=sampler, n_steps=self.n_steps_)
+            draws = part.sample(n_samples, rng, method=sampler, n_steps=self.n_steps_)
+            return np.asarray(draws)
         init = self.init if init is None else init
         if init is None and not hasattr(self, "_rows"):
             raise ValueError(
@@ -355,7 +359,7 @@ class ScoreBasedSampler(BaseEstimator):
         if init is None and hasattr(part, "chain_starts_"):
             return part.chain_starts_
         if init is None and hasattr(part, "sample"):
-            return part.sample(_OWN_STARTS, random_state=rng)
+            return np.asarray(part.sample(_OWN_STARTS, random_state=rng))
         if init is None:
             raise ValueError(
                 f"{type(self).__name__} has no rows for its chains to start from: pass init, an "
@@ -388,6 +392,7 @@ class ScoreBasedSampler(BaseEstimator):
     @available_if(_part_has("score"))
     def score(self, X: ArrayLike, y: object = None, **options: Any) -> float:
         """The estimator's `score`."""
+        self._warn_of_kind()
         return self._part().score(X, y, **options)
 
     def __sklearn_tags__(self) -> Any:

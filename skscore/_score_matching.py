@@ -20,6 +20,7 @@ from skscore._chains import check_draws, check_n_samples, pick
 from skscore._documentation import shared_documentation
 from skscore._fitting import FitData, Objective
 from skscore._level_search import level_grid, search_levels
+from skscore._output import contained
 from skscore._rows import split
 from skscore._training import Portion
 from skscore._validation import Interval, StrOptions, check_fitted
@@ -67,6 +68,7 @@ class _OneLevel(ABC):
         check_fitted(self)
         return hyvarinen_scorer(self, X, y, sample_weight)
 
+    @contained
     def sample(
         self,
         n_samples: int = 1,
@@ -223,6 +225,7 @@ class OneNoiseLevel(_OneLevel):
         self._check_level(sigma)
         return self._score_divergence(X, metric)
 
+    @contained
     def denoise(self, X: ArrayLike, sigma: float | None = None) -> np.ndarray:
         """Posterior mean of the clean row, ``E[x | x~] = x~ + sigma^2 s(x~)`` (Tweedie).
 

@@ -29,12 +29,12 @@ with limited training data.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from skscore._margins import Margins, bulk_deviation, column_law, spread_out
+from skscore._messages import listed, warn_user
 from skscore._rows import some_rows
 from skscore.exceptions import DegenerateColumnsWarning, FarRowsWarning, TiesWarning
 
@@ -290,7 +290,7 @@ def _check_variances(variances: np.ndarray, names: list[str]) -> None:
     """Refuse columns whose variance leaves the numbers there are."""
     lost = ~(np.isfinite(variances) & (variances > 0))
     if lost.any():
-        which = ", ".join(names[j] for j in np.flatnonzero(lost))
+        which = listed([names[j] for j in np.flatnonzero(lost)])
         raise ValueError(
             f"The values of these columns of X are too large or too small: {which}. Their "
             "variances must lie within 1e-300 and 1e300. Divide each column by its typical "
@@ -346,14 +346,13 @@ def _ties(column: np.ndarray, weights: np.ndarray | None) -> tuple[float, bool]:
 
 
 def _warn_ties(gaps: np.ndarray, names: list[str]) -> None:
-    tied = ", ".join(names[j] for j in np.flatnonzero(gaps))
-    warnings.warn(
+    tied = listed([names[j] for j in np.flatnonzero(gaps)])
+    warn_user(
         f"More than {TIES:.0%} of the values repeat in these columns: {tied}. Log-densities and "
         "Hyvarinen's criterion reward spikes on repeated values without bound. Spread them with "
         "dequantize=True (or skscore.datasets.dequantize, for other estimators too) if they are "
         "rounded measurements; leave the columns out if they are categories.",
         TiesWarning,
-        stacklevel=5,
     )
 
 
@@ -390,8 +389,8 @@ def _warn_spread_out(
     if fitted.margins is not None:
         found &= ~fitted.margins.curved
     if found.any():
-        which = ", ".join(f"{names[j]} ({deviations[j]:.3g})" for j in np.flatnonzero(found))
-        warnings.warn(
+        which = listed([f"{names[j]} ({deviations[j]:.3g})" for j in np.flatnonzero(found)])
+        warn_user(
             "In these columns of X some rows lie so far out that the standard deviation (in "
             f"brackets) says nothing of most rows: {which}. In units of it most rows are one "
             "point, whose shape is lost. Drop rows whose value there is an error or stands for "
@@ -400,7 +399,6 @@ def _warn_spread_out(
             'np.sinh), ...); or use DiffusionScoreEstimator(standardize="normal"), which bends '
             "columns without ties.",
             FarRowsWarning,
-            stacklevel=5,
         )
 
 
@@ -481,11 +479,11 @@ def _warn_degenerate(constant: np.ndarray, null_vectors: np.ndarray, names: list
     """One warning for all directions without variance."""
     sentences = []
     if constant.any():
-        which = ", ".join(names[j] for j in np.flatnonzero(constant))
+        which = listed([names[j] for j in np.flatnonzero(constant)])
         sentences.append(f"These columns of X are constant: {which}.")
     if null_vectors.size:
         involved = np.flatnonzero(np.abs(null_vectors).max(1) > 1e-4)
-        which = ", ".join(names[j] for j in involved)
+        which = listed([names[j] for j in involved])
         d = len(constant)
         rank = d - constant.sum() - null_vectors.shape[1]
         sentences.append(
@@ -494,4 +492,4 @@ def _warn_degenerate(constant: np.ndarray, null_vectors: np.ndarray, names: list
         )
     if sentences:
         sentences.append("A tiny variance stands in there; consider dropping columns.")
-        warnings.warn(" ".join(sentences), DegenerateColumnsWarning, stacklevel=5)
+        warn_user(" ".join(sentences), DegenerateColumnsWarning)

@@ -10,19 +10,24 @@ import copy
 import inspect
 import pickle
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import check_random_state
+from sklearn.impute._base import _BaseImputer as Imputer
+from sklearn.preprocessing._encoders import _BaseEncoder as Encoder
+from sklearn.utils import _safe_indexing as some_of
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
     StrOptions,
     validate_parameter_constraints,
 )
+from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_container_adapter
 from sklearn.utils.metadata_routing import (
     MetadataRequest,
     process_routing,
@@ -34,13 +39,18 @@ from sklearn.utils.metadata_routing import (
     _routing_enabled as routing_enabled,
 )
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_method_params, check_is_fitted, validate_data
 
+from skscore._bridge import from_user
+from skscore._messages import column_names
 from skscore.exceptions import NonFiniteResultError, StepLimitError
 
 __all__ = [
+    "CONTAINERS",
+    "Encoder",
     "FrozenEstimator",
     "HasMethods",
+    "Imputer",
     "Interval",
     "MetadataRequester",
     "StrOptions",
@@ -51,18 +61,25 @@ __all__ = [
     "check_parameters",
     "check_picklable",
     "check_rows",
+    "check_table",
     "check_unnamed_rows",
     "check_weights",
-    "column_names",
+    "container_of",
     "finite_results",
     "first_rows",
     "importable",
     "integer_seeds",
     "routed_weights",
     "rows_like",
+    "rows_of",
     "score_request",
     "solved_results",
+    "some_of",
+    "without_rows",
 ]
+
+CONTAINERS = ADAPTERS_MANAGER.supported_outputs
+"""Names of what rows may come in."""
 
 _CHUNK = 65_536
 
@@ -104,49 +121,67 @@ def check_unnamed_rows(estimator: Any, X: ArrayLike) -> np.ndarray:
     check_is_fitted(estimator)
     shell = copy.copy(estimator)
     shell.__dict__.pop("feature_names_in_", None)
-    return _validated(shell, X if issparse(X) else np.asarray(X), reset=False)
+    return _validated(shell, X if issparse(X) else np.asarray(from_user(X)), reset=False)
+
+
+def check_table(X: ArrayLike, owner: str) -> np.ndarray:
+    """Validated rows as float64, for a function whose name is `owner`."""
+    return _checked(owner, X, partial(check_array, dtype=np.float64))
 
 
 def _validated(estimator: Any, X: ArrayLike, **options: Any) -> np.ndarray:
+    check = partial(validate_data, estimator, dtype=[np.float64, np.float32], **options)
+    return _checked(type(estimator).__name__, X, check)
+
+
+def _checked(owner: str, X: Any, check: Callable[..., np.ndarray]) -> np.ndarray:
+    """Rows that a check of scikit-learn lets pass, all of them finite."""
+    X = from_user(X)
+    _refuse_dates(owner, X)
     try:
-        rows = validate_data(
-            estimator,
-            X,
-            dtype=[np.float64, np.float32],
-            ensure_all_finite=False,
-            **options,
-        )
+        rows = check(X, ensure_all_finite=False)
     except (ValueError, TypeError) as error:
-        raise _with_column(error, estimator, X) from error
-    _refuse_non_finite(estimator, rows, column_names(X, rows.shape[1]))
+        raise _with_column(error, owner, X) from error
+    _refuse_non_finite(owner, rows, column_names(X, rows.shape[1]))
     return rows
 
 
-def _with_column(error: Exception, estimator: Any, X: Any) -> Exception:
+def _refuse_dates(owner: str, X: Any) -> None:
+    """Refuse dates and durations, which numpy takes for whole numbers of some unit of time."""
+    columns = without_rows(X)
+    if columns is None:
+        kinds = getattr(getattr(X, "dtype", None), "kind", "f")
+    else:
+        kinds = [np.asarray(some_of(columns, j, axis=1)).dtype.kind for j in range(X.shape[1])]
+    timed = [j for j, kind in enumerate(kinds) if kind in "mM"]
+    if timed:
+        raise TypeError(
+            f"{owner} takes numbers only, but column {column_names(X, len(kinds))[timed[0]]} of X "
+            "holds dates or durations. Turn them into numbers, such as days since the first date, "
+            "or drop the column."
+        )
+
+
+def _with_column(error: Exception, owner: str, X: Any) -> Exception:
     """The same error, naming the first column that holds something other than numbers."""
     if issparse(X) or np.ndim(X) != 2 or np.iscomplexobj(X):
         return error
-    columns = [X[name] for name in X.columns] if hasattr(X, "columns") else np.asarray(X).T
-    for name, column in zip(column_names(X, len(columns)), columns, strict=True):
+    X = np.asarray(X) if without_rows(X) is None else X
+    for j, name in enumerate(column_names(X, X.shape[1])):
         try:
-            np.asarray(column).astype(np.float64)
+            np.asarray(some_of(X, j, axis=1)).astype(np.float64)
         except (ValueError, TypeError):
             kind = TypeError if isinstance(error, TypeError) else ValueError
             return kind(
-                f"{type(estimator).__name__} takes numbers only, but column {name} of X holds "
-                f"other values ({error}). Encode the column (for instance with "
-                "sklearn.preprocessing.OrdinalEncoder) or drop it."
+                f"{owner} takes numbers only, but column {name} of X holds other values ({error}). "
+                "Make numbers of them before (of categories with sklearn.preprocessing."
+                "OrdinalEncoder, in a plain make_pipeline of scikit-learn; of dates as days since "
+                "the first one), or drop the column."
             )
     return error
 
 
-def column_names(X: Any, n_features: int) -> list[str]:
-    """Names to call the columns by in messages: ``'age'`` or ``3``."""
-    names = getattr(X, "columns", None)
-    return [repr(n) for n in names] if names is not None else [str(j) for j in range(n_features)]
-
-
-def _refuse_non_finite(estimator: Any, X: np.ndarray, names: list[str]) -> None:
+def _refuse_non_finite(owner: str, X: np.ndarray, names: list[str]) -> None:
     for start in range(0, len(X), _CHUNK):
         finite = np.isfinite(X[start : start + _CHUNK])
         if finite.all():
@@ -154,14 +189,14 @@ def _refuse_non_finite(estimator: Any, X: np.ndarray, names: list[str]) -> None:
         row, j = np.argwhere(~finite)[0]
         value = "NaN" if np.isnan(X[start + row, j]) else "infinity"
         remedy = (
-            "Impute missing values (for instance with sklearn.impute.SimpleImputer) "
-            "or drop the rows"
+            "Impute missing values before (for instance with sklearn.impute.SimpleImputer, in a "
+            "plain make_pipeline of scikit-learn), or drop the rows"
             if value == "NaN"
             else "Clip or drop such values"
         )
         raise ValueError(
             f"Input X contains {value} in column {names[j]} (first in row {start + row}). "
-            f"{type(estimator).__name__} takes finite numbers only. {remedy}."
+            f"{owner} takes finite numbers only. {remedy}."
         )
 
 
@@ -170,7 +205,7 @@ def check_weights(sample_weight: ArrayLike | None, n_rows: int) -> np.ndarray | 
     if sample_weight is None:
         return None
     try:
-        weights = np.asarray(sample_weight, dtype=np.float64)
+        weights = np.asarray(from_user(sample_weight), dtype=np.float64)
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"sample_weight must be numbers, one for each of the {n_rows} rows."
@@ -181,18 +216,31 @@ def check_weights(sample_weight: ArrayLike | None, n_rows: int) -> np.ndarray | 
         raise ValueError(f"Sample weights must be 1D array or scalar. Got {weights.ndim}D array.")
     if weights.shape != (n_rows,):
         raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(n_rows,)}!")
-    if not np.isfinite(weights).all() or (weights < 0).any():
-        raise ValueError("sample_weight must be finite and not negative.")
+    bad = ~(np.isfinite(weights) & (weights >= 0))
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise ValueError(
+            "sample_weight must be finite and not negative. "
+            f"Got {weights[first]} for row {first}, the first of {bad.sum()} such values."
+        )
     if not weights.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")
     return None if (weights == weights[0]).all() else weights / weights.max()
+
+
+def rows_of(
+    index: np.ndarray, X: Any, y: Any, params: dict[str, Any]
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Some rows of what `fit` is given: X, y, and parameters that have an entry for each row."""
+    few = _check_method_params(X, params, indices=index)
+    return some_of(X, index), y if y is None else some_of(y, index), few
 
 
 def check_metric(metric: ArrayLike | None, n_features: int) -> np.ndarray | None:
     """A metric as float64, one or one for each row: symmetric and positive semi-definite."""
     if metric is None:
         return None
-    M, shape = np.asarray(metric, dtype=np.float64), (n_features, n_features)
+    M, shape = np.asarray(from_user(metric), dtype=np.float64), (n_features, n_features)
     right = M.ndim in (2, 3) and M.shape[-2:] == shape and np.isfinite(M).all()
     if not right or not np.allclose(M, np.swapaxes(M, -1, -2)):
         raise ValueError(
@@ -215,10 +263,30 @@ def check_metric_rows(metrics: np.ndarray, n_rows: int) -> np.ndarray:
 
 
 def rows_like(X: Any, rows: np.ndarray) -> Any:
-    """`rows` in a data frame with the columns of X, where X is one of pandas."""
-    if hasattr(X, "columns") and hasattr(X, "iloc"):
-        return type(X)(rows, columns=X.columns)
-    return rows
+    """`rows` in a data frame with the columns of X, where X is one; its index if it has as many."""
+    frames = _frames(X)
+    if frames is None:
+        return rows
+    original = X if len(X) == len(rows) else None
+    return frames.create_container(rows, original, columns=X.columns)
+
+
+def without_rows(X: Any) -> Any:
+    """The columns of a data frame, for `rows_like`; nothing of an array."""
+    return None if _frames(X) is None else X[:0]
+
+
+def container_of(estimator: Any) -> Any:
+    """scikit-learn's adapter for the frames that an estimator is set to return; None for arrays."""
+    return _get_container_adapter("transform", estimator)
+
+
+def _frames(X: Any) -> Any:
+    """scikit-learn's adapter for the kind of data frame that X is, None for an array."""
+    if not hasattr(X, "columns"):
+        return None
+    kinds = (kind.__module__.partition(".")[0] for kind in type(X).__mro__)
+    return next(filter(None, map(ADAPTERS_MANAGER.adapters.get, kinds)), None)
 
 
 def integer_seeds(random_state: Any, n_seeds: int) -> list[int]:

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_random_state
 
-from skscore._bridge import ClosedForm
+from skscore._bridge import ClosedForm, from_user
 from skscore._chains import check_n_samples
 from skscore._params import check_count, check_positive
 from skscore._standardize import column_ties
+from skscore._validation import check_table, rows_like
 
 __all__ = [
     "Distribution",
@@ -55,7 +56,7 @@ class Distribution(ABC):
         return self._log_density(self._checked(X))
 
     def _checked(self, X: ArrayLike) -> np.ndarray:
-        X = check_array(X, dtype=np.float64)
+        X = check_array(from_user(X), dtype=np.float64)
         if X.shape[1] != self.n_features:
             raise ValueError(
                 f"This distribution has {self.n_features} columns. Got {X.shape[1]} of them."
@@ -405,7 +406,7 @@ def make_correlated_gaussian(n_features: int = 50, correlation: float = 0.9) -> 
     return make_gaussian(np.zeros(n_features), correlation**lags)
 
 
-def dequantize(X: ArrayLike, random_state: Any = None) -> np.ndarray:
+def dequantize(X: Any, random_state: Any = None) -> Any:
     """Spread tied values: columns with many repeats get uniform noise one gap wide.
 
     A column counts as tied when more than 5 % of its values repeat; its gap is the median
@@ -414,13 +415,14 @@ def dequantize(X: ArrayLike, random_state: Any = None) -> np.ndarray:
 
     Parameters
     ----------
-    X : array-like of shape (n, d)
+    X : array-like or data frame of shape (n, d)
+        Finite numbers.
     random_state : int, RandomState or None, default=None
 
     Returns
     -------
-    ndarray of shape (n, d)
-        A new array; untied columns are as they were.
+    ndarray or data frame of shape (n, d)
+        A new one, a frame where X is one; untied columns are as they were.
 
     Examples
     --------
@@ -430,6 +432,6 @@ def dequantize(X: ArrayLike, random_state: Any = None) -> np.ndarray:
     >>> len(np.unique(dequantize(X, random_state=0)))
     300
     """
-    X = np.array(X, dtype=np.float64)
-    gaps = column_ties(X).gaps
-    return X + gaps * check_random_state(random_state).uniform(-0.5, 0.5, size=X.shape)
+    rows = check_table(X, "dequantize")
+    noise = check_random_state(random_state).uniform(-0.5, 0.5, size=rows.shape)
+    return rows_like(X, rows + column_ties(rows).gaps * noise)

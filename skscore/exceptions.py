@@ -10,6 +10,7 @@ __all__ = [
     "NonFiniteResultError",
     "NotFittedError",
     "SamplingDivergedError",
+    "ScoreKindWarning",
     "StepLimitError",
     "SupportWarning",
     "TiesWarning",
@@ -47,6 +48,10 @@ class StepLimitError(NonFiniteResultError):
 
 class NoiseRangeWarning(DataConversionWarning):
     """The noise levels do not cover the scale of the rows."""
+
+
+class ScoreKindWarning(UserWarning):
+    """A search may compare log-densities with Hyvarinen's criterion."""
 
 
 class SupportWarning(UserWarning):

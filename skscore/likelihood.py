@@ -55,6 +55,13 @@ from skscore._integrate import (
     integrate_implicitly,
 )
 
+__all__ = [
+    "FieldAndDivergence",
+    "log_density",
+    "lower_bound",
+    "standard_normal",
+]
+
 FieldAndDivergence = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Rows (n, d) and angles (n, 1) or (1, 1) to F (n, d) and divergences (n, m), m estimates."""
 

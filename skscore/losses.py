@@ -46,6 +46,18 @@ from skscore._canonical import AngularField, noised, noised_pairs
 from skscore._params import Part, check_choice, check_count, check_positive
 from skscore.noise import SCHEDULES, WEIGHTINGS, NoiseKernel, NoiseProcess, check_range
 
+__all__ = [
+    "PROJECTIONS",
+    "DenoisingAutoencoder",
+    "DenoisingScoreMatching",
+    "DiffusionScoreMatching",
+    "ExplicitScoreMatching",
+    "FiniteDifferenceSlicedScoreMatching",
+    "ImplicitScoreMatching",
+    "Loss",
+    "SlicedScoreMatching",
+]
+
 Generator = torch.Generator | None
 
 

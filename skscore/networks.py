@@ -47,6 +47,22 @@ from torch.nn import functional
 from skscore._calculus import divergence, gradient
 from skscore._gaussian import MixtureField
 
+__all__ = [
+    "ACTIVATIONS",
+    "MLP",
+    "NETWORKS",
+    "SMOOTH_ACTIVATIONS",
+    "ConservativeDiffusionNetwork",
+    "DiffusionNetwork",
+    "Dropout",
+    "EnergyNetwork",
+    "Ensemble",
+    "LevelFeatures",
+    "ResNet",
+    "ScoreAtLevel",
+    "ScoreNetwork",
+]
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
     "gelu": nn.GELU,

@@ -44,6 +44,23 @@ from torch import Tensor
 from skscore._calculus import gradient
 from skscore._params import Part, check_in_range, check_positive
 
+__all__ = [
+    "KERNELS",
+    "PROCESSES",
+    "SCHEDULES",
+    "WEIGHTINGS",
+    "Cosine",
+    "GaussianNoise",
+    "LognormalLevels",
+    "NoiseKernel",
+    "NoiseProcess",
+    "StraightFlow",
+    "SubVariancePreserving",
+    "VarianceExploding",
+    "VariancePreserving",
+    "solver_angles",
+]
+
 _BISECTIONS = 60
 _FIRST_TIME = 1e-9
 

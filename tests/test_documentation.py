@@ -1,6 +1,9 @@
 """Docstrings say what there is."""
 
 import inspect
+import pkgutil
+import re
+from pathlib import Path
 
 import pytest
 
@@ -8,9 +11,11 @@ import skscore
 from skscore import (
     compose,
     datasets,
+    exceptions,
     likelihood,
     losses,
     metrics,
+    model_selection,
     networks,
     noise,
     plotting,
@@ -19,6 +24,7 @@ from skscore import (
 )
 
 CLASSES = [thing for name in skscore.__all__ if inspect.isclass(thing := getattr(skscore, name))]
+REFERENCE = Path(__file__).parent.parent / "docs" / "api.rst"
 MODULES = [
     compose,
     datasets,
@@ -68,6 +74,19 @@ def test_every_public_name_is_documented_with_an_example_where_it_can_be_called(
         ("Chains", "run_chains", "largest_curvature", "EnergyNetwork", "Scorer", "Path")
     )
     assert ">>>" in doc or abstract or plain
+
+
+def test_the_reference_has_every_public_name_and_no_other():
+    described = re.findall(r"^   (\w+)$", REFERENCE.read_text(), flags=re.MULTILINE)
+    assert len(described) == len(set(described))
+    modules = [skscore, exceptions, model_selection, *MODULES]
+    assert set(described) == {name for module in modules for name in module.__all__}
+
+
+def test_every_public_module_says_what_is_public():
+    found = {info.name for info in pkgutil.iter_modules(skscore.__path__)}
+    known = {m.__name__.removeprefix("skscore.") for m in [exceptions, model_selection, *MODULES]}
+    assert {name for name in found if not name.startswith("_")} == known
 
 
 @pytest.mark.parametrize("cls", CLASSES)

@@ -17,8 +17,11 @@ FLOORS = [
     ["_bridge"],
     [
         "exceptions",
+        "_messages",
         "_documentation",
         "_validation",
+        "_output",
+        "_kinds",
         "metrics._fisher",
         "metrics._scorers",
         "metrics._two_sample",

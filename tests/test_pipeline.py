@@ -574,7 +574,7 @@ def test_the_last_step_must_be_a_density_or_a_score(last, error, message):
 
 
 def test_steps_are_checked_as_those_of_a_pipeline():
-    with pytest.raises(ValueError, match="The pipeline is empty"):
+    with pytest.raises(ValueError, match=r"must be a list of \(name, estimator\).* Got \[\]"):
         DensityPipeline([]).fit(X)
     with pytest.raises(TypeError, match="should be transformers"):
         DensityPipeline([("a", KernelDensity()), ("d", GaussianMixture())]).fit(X)

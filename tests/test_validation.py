@@ -5,17 +5,22 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.base import BaseEstimator
 
 from skscore._validation import (
+    check_metric,
     check_rows,
+    check_unnamed_rows,
     check_weights,
     finite_results,
     first_rows,
     importable,
     integer_seeds,
 )
+from skscore.datasets import dequantize
 from skscore.exceptions import NonFiniteResultError
+from skscore.metrics import hyvarinen_score_samples
 
 
 class Est(BaseEstimator):
@@ -68,6 +73,61 @@ def test_a_column_of_text_is_named_with_the_remedy():
         first_rows(Est(), frame.to_numpy())
 
 
+def frames():
+    polars = pytest.importorskip("polars")
+    return [pd.DataFrame, polars.DataFrame]
+
+
+DATES = {
+    "dates": np.array(["2020-01-01", "2020-01-03", "NaT"], dtype="M8[ns]"),
+    "durations": np.array([1, 2, 3], dtype="m8[ns]"),
+}
+
+
+@pytest.mark.parametrize("kind", DATES)
+def test_a_column_of_dates_is_named_with_the_remedy(kind):
+    words = r"column 'when' of X holds dates or durations\. Turn them into numbers, such as days"
+    for frame in frames():
+        for columns in ({"age": [1.0, 2.0, 3.0], "when": DATES[kind]}, {"when": DATES[kind]}):
+            with pytest.raises(TypeError, match=words):
+                first_rows(Est(), frame(columns))
+    with pytest.raises(TypeError, match="column 0 of X holds dates"):
+        first_rows(Est(), DATES[kind][:, None])
+    with pytest.raises(TypeError, match="column 1 of X .* of dates as days since the first"):
+        first_rows(Est(), np.array([[1.0, pd.Timestamp("2020")]] * 3, dtype=object))
+
+
+def test_columns_of_one_name_are_told_apart():
+    twins = pd.DataFrame([[1.0, "x"], [2.0, "y"]], columns=["a", "a"])
+    with pytest.raises(ValueError, match="column 'a' of X holds other values"):
+        first_rows(Est(), twins)
+
+
+TENSORS = {
+    "of a graph": lambda X: torch.tensor(X, requires_grad=True),
+    "float32": lambda X: torch.tensor(X, dtype=torch.float32),
+    "bfloat16": lambda X: torch.tensor(X, dtype=torch.bfloat16),
+    "whole numbers": lambda X: torch.tensor(X).long(),
+}
+
+
+@pytest.mark.parametrize("kind", TENSORS)
+def test_tensors_are_taken_for_their_numbers(kind):
+    X = np.arange(12.0).reshape(4, 3)
+    given = TENSORS[kind](X)
+    rows, described = first_rows(Est(), given)
+    np.testing.assert_array_equal(rows, X)
+    est = Est()
+    est.__dict__.update(described)
+    for check in (check_rows, check_unnamed_rows):
+        np.testing.assert_array_equal(check(est, given), X)
+    np.testing.assert_array_equal(check_weights(given[0], 3), X[0])
+    np.testing.assert_array_equal(check_metric(given.new_ones(3).diag(), 3), np.eye(3))
+    criterion = hyvarinen_score_samples(given, given[:, 0])
+    np.testing.assert_array_equal(criterion, -np.square(X).sum(axis=1) / 2 - X[:, 0])
+    assert dequantize(given).shape == (4, 3)
+
+
 @pytest.mark.parametrize(
     ("X", "pattern"),
     [
@@ -110,8 +170,8 @@ def test_equal_weights_are_none():
 @pytest.mark.parametrize(
     ("weights", "pattern"),
     [
-        ([1.0, -1.0, 1.0], "finite and not negative"),
-        ([1.0, math.nan, 1.0], "finite and not negative"),
+        ([1.0, -1.5, -1.0], r"not negative\. Got -1\.5 for row 1, the first of 2 such values"),
+        ([1.0, 1.0, math.nan], r"not negative\. Got nan for row 2, the first of 1 such values"),
         ([0.0, 0.0, 0.0], "at least one non-zero"),
         ([1.0, 2.0], r"expected \(3,\)"),
         ([[1.0, 2.0, 3.0]], "must be 1D"),

@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike
 from scipy.special import expit
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 
+from skscore._messages import column_names
 from skscore._validation import (
     check_rows,
     check_unnamed_rows,
-    column_names,
     finite_results,
     first_rows,
 )

@@ -18,13 +18,14 @@ which form is written in ``_scikit``.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from skscore._validation import rows_like
+from skscore._validation import rows_like, without_rows
 
 Ends = tuple[Any, Any]
 Slopes = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -53,8 +54,8 @@ class Change(ABC):
 
     def __init__(self, transformer: Any, X: Any) -> None:
         self.transformer = transformer
-        self._input = _without_rows(X)
-        self._output = _without_rows(transformer.transform(X.copy()))
+        self._input = without_rows(X)
+        self._output = without_rows(transformer.transform(copy.copy(X)))
 
     def transform(self, X: np.ndarray) -> np.ndarray:
         """``y = T(x)``."""
@@ -88,6 +89,14 @@ class Change(ABC):
     def curvature(self, X: np.ndarray, scores: np.ndarray, M: np.ndarray) -> np.ndarray:
         """``sum_k s_k tr(M grad^2 T_k) + tr(M grad^2 log |det J|)``, (n,)."""
 
+    def names(self, names: list[str]) -> list[str]:
+        """What to call the columns of y in messages, where those of x have the given names."""
+        return [f"output {j} of {type(self.transformer).__name__}" for j in range(len(names))]
+
+    def jumps(self, names: list[str]) -> list[str]:
+        """Names of the columns of x in which the map jumps over a value."""
+        return []
+
     def push_metric(self, X: np.ndarray, M: np.ndarray) -> np.ndarray:
         """``J M J'``, (d, d) or (n, d, d)."""
         pushed = self.push(X, np.swapaxes(self.push(X, M), -1, -2))
@@ -97,11 +106,6 @@ class Change(ABC):
 def float_rows(rows: Any) -> np.ndarray:
     """Rows of an array or a data frame, (n, d) float64."""
     return np.asarray(rows, dtype=np.float64)
-
-
-def _without_rows(X: Any) -> Any:
-    """The columns of a data frame; nothing of an array."""
-    return X.iloc[:0] if hasattr(X, "iloc") else None
 
 
 class Linear(Change):
@@ -129,6 +133,10 @@ class Linear(Change):
         super().__init__(transformer, X)
         self._matrix = matrix
         self._log_det = np.linalg.slogdet(matrix)[1]
+
+    def names(self, names: list[str]) -> list[str]:
+        alone = (self._matrix == np.diag(self._matrix.diagonal())).all()
+        return names if alone else super().names(names)
 
     def log_det(self, X: np.ndarray) -> np.ndarray:
         return np.full(len(X), self._log_det)
@@ -168,6 +176,9 @@ class Columnwise(Change):
         super().__init__(transformer, X)
         self._domain, self._image, self._closed = domain, image, closed
         self.everywhere, self.onto = _unbounded(domain), _unbounded(image)
+
+    def names(self, names: list[str]) -> list[str]:
+        return names
 
     @abstractmethod
     def slopes(self, X: np.ndarray) -> Slopes:
@@ -215,6 +226,18 @@ class Chain(Change):
         self.onto = all(change.onto for change in self._changes)
         self.smooth = all(change.smooth for change in self._changes)
         self.exact = all(change.exact for change in self._changes)
+
+    def names(self, names: list[str]) -> list[str]:
+        for change in self._changes:
+            names = change.names(names)
+        return names
+
+    def jumps(self, names: list[str]) -> list[str]:
+        found: list[str] = []
+        for change in self._changes:
+            found += change.jumps(names)
+            names = change.names(names)
+        return found
 
     def _states(self, X: np.ndarray) -> list[np.ndarray]:
         """The rows before each change."""
@@ -298,6 +321,17 @@ class Blocks(Change):
         self.onto = all(change.onto for change, _, _ in self._parts)
         self.smooth = all(change.smooth for change, _, _ in self._parts)
         self.exact = all(change.exact for change, _, _ in self._parts)
+
+    def names(self, names: list[str]) -> list[str]:
+        after = list(names)
+        for change, inputs, outputs in self._parts:
+            for j, name in zip(outputs, change.names([names[i] for i in inputs]), strict=True):
+                after[j] = name
+        return after
+
+    def jumps(self, names: list[str]) -> list[str]:
+        parts = [change.jumps([names[i] for i in inputs]) for change, inputs, _ in self._parts]
+        return [name for found in parts for name in found]
 
     def transform(self, X: np.ndarray) -> np.ndarray:
         Y = np.empty_like(X)

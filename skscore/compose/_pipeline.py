@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import math
-import warnings
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from skscore._bridge import apply_in_chunks
+from skscore._bridge import apply_in_chunks, from_user
 from skscore._chains import check_finite_draws, check_n_samples
 from skscore._density import DensityScoreEstimator
+from skscore._kinds import OneKindOfScore
+from skscore._messages import column_names, listed, name_columns, warn_user
+from skscore._output import SetOutput, contained
 from skscore._rows import merged_rows, some_rows
 from skscore._standardize import Standardizer
 from skscore._validation import (
@@ -29,10 +33,13 @@ from skscore._validation import (
     integer_seeds,
     routed_weights,
     rows_like,
+    rows_of,
+    some_of,
+    without_rows,
 )
 from skscore.compose._changes import Chain
 from skscore.compose._numerical import returns, spreads
-from skscore.compose._scikit import chain_of, tied_columns
+from skscore.compose._scikit import chain_of, refuse
 from skscore.exceptions import SupportWarning, TiesWarning
 from skscore.metrics import hyvarinen_scorer, log_likelihood_scorer
 
@@ -70,7 +77,7 @@ def _scored(final: Any) -> Any:
     return DensityScoreEstimator(FrozenEstimator(final))
 
 
-class DensityPipeline(Pipeline):
+class DensityPipeline(SetOutput, OneKindOfScore, Pipeline):
     """A scikit-learn pipeline of invertible transformers and a density, in the space of its input.
 
     scikit-learn's own ``Pipeline`` returns log-densities of *transformed* rows: dividing the
@@ -158,6 +165,21 @@ class DensityPipeline(Pipeline):
     def __sklearn_is_fitted__(self) -> bool:
         return _is_fitted(self)
 
+    def set_output(self, *, transform: str | None = None) -> DensityPipeline:
+        """Set the container of drawn and denoised rows, and of what the transformers return.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"} or None, default=None
+            "default" is an array; None changes nothing.
+
+        Returns
+        -------
+        self
+        """
+        super().set_output(transform=transform)
+        return Pipeline.set_output(self, transform=transform)
+
     # -- fitting ---------------------------------------------------------------------------
 
     def fit(self, X: ArrayLike, y: object = None, **params: Any) -> DensityPipeline:
@@ -168,7 +190,8 @@ class DensityPipeline(Pipeline):
         X : array-like of shape (n_samples, n_features)
         y : ignored
         **params : dict
-            Of the steps, as ``step__name``, or routed metadata, as for ``Pipeline``.
+            Of the steps, as ``step__name``, or routed metadata, as for ``Pipeline``.  Rows to
+            which the last step gives no weight are left out of all steps.
 
         Returns
         -------
@@ -177,25 +200,22 @@ class DensityPipeline(Pipeline):
         Raises
         ------
         ValueError
-            For a transformer that loses information, before the last step is trained.
+            For a transformer that loses information, before the last step is trained; for one that
+            imputes or encodes, before anything is fitted: these go before, in a plain pipeline.
         """
         for learnt in _LEARNT:
             self.__dict__.pop(learnt, None)
+        self._check_steps()
+        X = from_user(X)
         rows, described = first_rows(self, X)
-        self._validate_steps()
-        final = self._final_estimator
-        if not (hasattr(final, "score_samples") or hasattr(final, "score_function")):
-            raise TypeError(
-                "The last step of DensityPipeline must be a density or score estimator, with "
-                f"`score_samples` or `score_function`. Got {final!r} instead."
-            )
         routed = self._check_method_params("fit", params)[self.steps[-1][0]]
         weights = check_weights(routed.fit.get("sample_weight"), len(rows))
         # All that is needed of the rows, first: transformers made with copy=False write to them.
         measured = Standardizer.fit(*merged_rows(rows, weights)[:2], warn=False)
+        if weights is not None and not weights.all():
+            X, y, params = rows_of(np.flatnonzero(weights), X, y, params)
         look = _some_rows(rows)
-        super().fit(X, y, **params)
-        part = self._scored_part(look)
+        part = copy_context().run(self._fitted_part, X, y, params, look)
         self.__dict__.update(
             {
                 "_described": described,
@@ -206,6 +226,26 @@ class DensityPipeline(Pipeline):
             }
         )
         return self
+
+    def _check_steps(self) -> None:
+        """Refuse steps that can never be fitted, whatever the rows."""
+        _check_form(self.steps)
+        self._validate_steps()
+        final = self._final_estimator
+        if not (hasattr(final, "score_samples") or hasattr(final, "score_function")):
+            raise TypeError(
+                "The last step of DensityPipeline must be a density or score estimator, with "
+                f"`score_samples` or `score_function`. Got {final!r} instead."
+            )
+        for _, step in self.steps[:-1]:
+            refuse(step)
+
+    @property
+    def _final_estimator(self) -> Any:
+        try:
+            return super()._final_estimator
+        except IndexError:  # there are no steps; fit says so
+            return None
 
     @available_if(_final_has("predict"))
     def fit_predict(self, X: ArrayLike, y: object = None, **params: Any) -> np.ndarray:
@@ -244,24 +284,18 @@ class DensityPipeline(Pipeline):
     def _fit(self, X: Any, *args: Any, **kwargs: Any) -> Any:
         """Fit the transformers, and try what they do to rows, before the last step is fitted."""
         look = _some_rows(X)
-        Xt, steps = super()._fit(X, *args, **kwargs), self.steps[:-1]
-        change, rows = chain_of(steps, look), np.asarray(look, dtype=np.float64)
+        Xt = super()._fit(X, *args, **kwargs)
+        change, rows = chain_of(self.steps[:-1], look), np.asarray(look, dtype=np.float64)
         _check_round_trip(change, rows)
-        tied = tied_columns(steps)
-        if tied:
-            warnings.warn(
-                f"QuantileTransformer met repeated values in columns {', '.join(tied)}: each is a "
-                "jump of its map, with a probability of its own and no density. Log-densities hold "
-                "between repeated values only, and miss their probability. Spread the values with "
-                "skscore.datasets.dequantize first, or use PowerTransformer.",
-                TiesWarning,
-                stacklevel=4,
-            )
-        self._change, self._latent = change, Xt.iloc[:0] if hasattr(Xt, "iloc") else None
+        names = column_names(X, rows.shape[1])
+        _warn_jumps(change.jumps(names))
+        name_columns(change.names(names))  # for what the last step has to say
+        self._change, self._latent = change, without_rows(Xt)
         return Xt
 
-    def _scored_part(self, look: np.ndarray) -> Any:
-        """The last step with a score; differences of a density need some rows of it."""
+    def _fitted_part(self, X: Any, y: object, params: dict[str, Any], look: np.ndarray) -> Any:
+        """The last step with a score, all fitted; differences of a density need some rows."""
+        super().fit(X, y, **params)
         final = self.steps[-1][1]
         part = _scored(final)
         if part is final:
@@ -351,12 +385,11 @@ class DensityPipeline(Pipeline):
             latent = np.asarray(self._part.score_samples(self._carried(rows)))
             values[inside] = latent + self._change.log_det(rows) - math.log(self.mass_)
         if not inside.all():
-            warnings.warn(
+            warn_user(
                 f"{np.sum(~inside)} of {len(X)} rows lie outside the support of the density, what "
                 "the transformers take: their log-density is minus infinity. The first is row "
                 f"{int(np.argmin(inside))}.",
                 SupportWarning,
-                stacklevel=2,
             )
         self._finite(np.where(np.isneginf(values), 0.0, values), "score_samples")
         return values
@@ -381,19 +414,24 @@ class DensityPipeline(Pipeline):
         Returns
         -------
         float
+
+        Warns
+        -----
+        ScoreKindWarning
+            Where ``set_params`` has changed which of the two it is, as a search over both does.
         """
         check_fitted(self)
+        self._warn_of_kind()
         weights = routed_weights(self, self.steps[-1][0], sample_weight, params)
         if hasattr(self, "score_samples"):
             return log_likelihood_scorer(self, X, y, weights)
         if not self._change.everywhere:
-            warnings.warn(
+            warn_user(
                 "Hyvarinen's criterion holds for densities that vanish at the ends of their "
                 "support, and the transformers of this DensityPipeline give it ends. Where rows "
                 "crowd there it may prefer a wrong model: compare by log-likelihood, with a last "
                 "step that has score_samples.",
                 SupportWarning,
-                stacklevel=2,
             )
         return hyvarinen_scorer(self, X, y, weights)
 
@@ -459,6 +497,7 @@ class DensityPipeline(Pipeline):
         return self._finite(values, "score_divergence")
 
     @available_if(_has("denoise"))
+    @contained
     def denoise(self, X: ArrayLike, sigma: float | None = None) -> np.ndarray:
         """The last step's posterior mean of the clean transformed row, carried back.
 
@@ -482,6 +521,7 @@ class DensityPipeline(Pipeline):
     # -- samples -----------------------------------------------------------------------------
 
     @available_if(_has("sample"))
+    @contained
     def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw rows of the last step and carry them back; again where they are no rows of X.
 
@@ -548,9 +588,33 @@ def _level(sigma: float | None) -> dict[str, float]:
 
 def _some_rows(X: Any) -> Any:
     """A copy of some rows of an array or a data frame, the same at every call."""
-    index, _ = some_rows(np.arange(len(X)), None, _LOOK_ROWS)
-    rows = X.iloc if hasattr(X, "iloc") else np.asarray(X, dtype=np.float64)
-    return rows[index].copy()
+    rows = X if hasattr(X, "columns") else np.asarray(X, dtype=np.float64)
+    index, _ = some_rows(np.arange(len(rows)), None, _LOOK_ROWS)
+    return copy.copy(some_of(rows, index))
+
+
+def _check_form(steps: Any) -> None:
+    """Refuse what is no list of names and estimators, which scikit-learn takes for one."""
+    pairs = isinstance(steps, (list, tuple)) and all(
+        isinstance(step, (list, tuple)) and len(step) == 2 for step in steps
+    )
+    if not pairs or not steps:
+        raise ValueError(
+            "The 'steps' parameter of DensityPipeline must be a list of (name, estimator), "
+            f"transformers and then a density. Got {steps!r} instead: make_density_pipeline takes "
+            "estimators without names."
+        )
+
+
+def _warn_jumps(columns: list[str]) -> None:
+    if columns:
+        warn_user(
+            f"QuantileTransformer met repeated values in these columns: {listed(columns)}. Each is "
+            "a jump of its map, with a probability of its own and no density. Log-densities hold "
+            "between repeated values only, and miss their probability. Spread the values with "
+            "skscore.datasets.dequantize first, or use PowerTransformer.",
+            TiesWarning,
+        )
 
 
 def _check_round_trip(change: Chain, rows: np.ndarray) -> None:
@@ -563,9 +627,10 @@ def _check_round_trip(change: Chain, rows: np.ndarray) -> None:
             "The transformers of this DensityPipeline lose information: inverse_transform does not "
             f"lead back to {np.sum(~kept)} of {len(rows)} training rows. "
             "A density of their output says nothing about their input. Check that func and "
-            "inverse_func of a FunctionTransformer belong together, leave out steps that round or "
-            "discretise, and put a StandardScaler first where columns lie far from zero, or are "
-            "tiny or huge: powers lose their digits there."
+            "inverse_func of a FunctionTransformer belong together, and leave out steps that round "
+            "or discretise. Where columns lie far from zero, or are tiny or huge, powers lose "
+            "their digits: put a StandardScaler before PowerTransformer(), or MinMaxScaler((1, 2)) "
+            "before one with method='box-cox', which takes positive values only."
         )
 
 

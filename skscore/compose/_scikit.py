@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import singledispatch
 from typing import Any
@@ -22,7 +23,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
-from skscore._validation import FrozenEstimator
+from skscore._validation import Encoder, FrozenEstimator, Imputer, some_of
 from skscore.compose._bounded import BoundedTransformer
 from skscore.compose._changes import (
     Blocks,
@@ -73,6 +74,7 @@ def change_of_variables(transformer: Any, X: Any) -> Change:
     >>> change_of_variables(StandardScaler().fit(X), X).log_det(X).round(3)
     array([-1.386, -1.386])
     """
+    refuse(transformer)
     if not hasattr(transformer, "inverse_transform"):
         raise _lossy(transformer, "it has no inverse_transform")
     _check_width(transformer, X)
@@ -89,9 +91,53 @@ def _lossy(transformer: Any, reason: str) -> ValueError:
 
 
 def _check_width(transformer: Any, X: Any) -> None:
-    before, after = X.shape[1], transformer.transform(X.copy()).shape[1]
+    before, after = X.shape[1], transformer.transform(copy.copy(X)).shape[1]
     if after != before:
         raise _lossy(transformer, f"it turns {before} columns into {after}")
+
+
+# -- what is no change of variables, whatever the rows -----------------------------------------
+
+
+@singledispatch
+def refuse(transformer: Any) -> None:
+    """Raise an error for a transformer, fitted or not, that makes rows of what is none yet."""
+
+
+@refuse.register
+def _(transformer: Imputer) -> None:
+    raise _preparation(transformer, "it fills in missing values, and a density is one of full rows")
+
+
+@refuse.register
+def _(transformer: Encoder) -> None:
+    raise _preparation(transformer, "it writes numbers for categories, and these have no density")
+
+
+@refuse.register
+def _(transformer: Pipeline) -> None:
+    for _, step in transformer.steps:
+        refuse(step)
+
+
+@refuse.register
+def _(transformer: ColumnTransformer) -> None:
+    for _, part, _ in transformer.transformers:
+        refuse(part)
+
+
+@refuse.register
+def _(transformer: FrozenEstimator) -> None:
+    refuse(transformer.estimator)
+
+
+def _preparation(transformer: Any, reason: str) -> ValueError:
+    return ValueError(
+        f"{transformer!r} cannot be a step of a DensityPipeline: {reason}. Prepare the rows before "
+        "it, in a plain pipeline of scikit-learn: make_pipeline(preparation, DensityPipeline(...)) "
+        "is a density of prepared rows, where the preparation is this step, or the "
+        "ColumnTransformer that holds it."
+    )
 
 
 # -- linear maps ------------------------------------------------------------------------------
@@ -225,6 +271,10 @@ class _Quantile(Columnwise):
         a = a / norm.pdf(y)
         return a, y * a, a**2 * (1 + y**2)
 
+    def jumps(self, names: list[str]) -> list[str]:
+        tied = (np.diff(self.transformer.quantiles_, axis=0) == 0).any(axis=0)
+        return [names[j] for j in np.flatnonzero(tied)]
+
 
 change_of_variables.register(QuantileTransformer, _Quantile)
 
@@ -335,28 +385,6 @@ def _(transformer: Pipeline, X: Any) -> Change:
     return chain_of(transformer.steps, X)
 
 
-def tied_columns(steps: list[tuple[str, Any]]) -> list[str]:
-    """Fitted quantile transformers that met repeated values, and in which columns."""
-    found = []
-    for name, step in steps:
-        if isinstance(step, FrozenEstimator):
-            found += tied_columns([(name, step.estimator)])
-        elif isinstance(step, Pipeline):
-            found += tied_columns(step.steps)
-        elif isinstance(step, ColumnTransformer):
-            found += tied_columns(_used_parts(step))
-        elif isinstance(step, QuantileTransformer):
-            tied = np.flatnonzero((np.diff(step.quantiles_, axis=0) == 0).any(axis=0))
-            found += [f"{j} of {name!r}" for j in tied]
-    return found
-
-
-def _used_parts(transformer: ColumnTransformer) -> list[tuple[str, Any]]:
-    """Names and fitted transformers of the parts that have columns."""
-    inputs = transformer._transformer_to_input_indices
-    return [(name, part) for name, part, _ in transformer.transformers_ if len(inputs[name])]
-
-
 def chain_of(steps: list[tuple[str, Any]], X: Any) -> Chain:
     """The changes of fitted steps, one after the other."""
     changes = []
@@ -364,7 +392,7 @@ def chain_of(steps: list[tuple[str, Any]], X: Any) -> Chain:
         if transformer is None or transformer == "passthrough":
             continue
         changes.append(change_of_variables(transformer, X))
-        X = transformer.transform(X.copy())
+        X = transformer.transform(copy.copy(X))
     return Chain(changes)
 
 
@@ -372,11 +400,13 @@ def chain_of(steps: list[tuple[str, Any]], X: Any) -> Chain:
 def _(transformer: ColumnTransformer, X: Any) -> Change:
     inputs = {name: np.array(i) for name, i in transformer._transformer_to_input_indices.items()}
     parts = []
-    for name, part in _used_parts(transformer):
+    for name, part, _ in transformer.transformers_:
+        if not len(inputs[name]):
+            continue
         outputs = np.arange(X.shape[1] + 1)[transformer.output_indices_[name]]
         if isinstance(part, str) and part == "drop":
             raise _lossy(transformer, f"it drops columns {inputs[name].tolist()}")
-        columns = X.iloc[:, inputs[name]] if hasattr(X, "iloc") else X[:, inputs[name]]
+        columns = some_of(X, inputs[name], axis=1)
         whole = isinstance(part, str)
         change = Chain([]) if whole else change_of_variables(part, columns)
         parts.append((change, inputs[name], outputs))

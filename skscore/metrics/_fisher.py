@@ -21,7 +21,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skscore._validation import check_metric
+from skscore._bridge import from_user
+from skscore._validation import check_metric, check_weights
 
 
 def hyvarinen_score_samples(
@@ -51,7 +52,8 @@ def hyvarinen_score_samples(
     >>> hyvarinen_score_samples(-x, np.full(2, -2.0)).tolist()
     [2.0, 1.0]
     """
-    s, J = check_floats("scores", scores, 2), np.asarray(jacobian_or_divergence, dtype=np.float64)
+    s, J = check_floats("scores", scores, 2), jacobian_or_divergence
+    J = np.asarray(from_user(J), dtype=np.float64)
     n, d = s.shape
     if J.shape not in ((n,), (n, d, d)):
         raise ValueError(
@@ -167,7 +169,7 @@ def relative_fisher_divergence(
 
 
 def check_floats(name: str, values: ArrayLike, ndim: int) -> np.ndarray:
-    values = np.asarray(values, dtype=np.float64)
+    values = np.asarray(from_user(values), dtype=np.float64)
     if values.ndim != ndim or not len(values):
         raise ValueError(
             f"{name} must be a {ndim}-D array with at least one row. Got shape {values.shape}."
@@ -197,14 +199,8 @@ def _metric(metric: ArrayLike | None, d: int) -> np.ndarray:
 
 def unit_weights(sample_weight: ArrayLike | None, n: int) -> np.ndarray:
     """Weights that sum to one."""
-    if sample_weight is None:
-        return np.full(n, 1 / n)
-    w = np.asarray(sample_weight, dtype=np.float64)
-    if w.shape != (n,) or not np.isfinite(w).all() or (w < 0).any() or w.sum() == 0:
-        raise ValueError(
-            f"sample_weight must be {n} finite numbers, not negative and not all zero."
-        )
-    return w / w.sum()
+    w = check_weights(sample_weight, n)
+    return np.full(n, 1 / n) if w is None else w / w.sum()
 
 
 def _mean_square(

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from skscore._bridge import from_user
 from skscore._validation import MetadataRequester, rows_like, score_request
 from skscore.metrics._fisher import check_finite, hyvarinen_score, unit_weights
 
@@ -57,7 +58,7 @@ class Scorer(MetadataRequester):
         sample_weight: ArrayLike | None = None,
         **options: Any,
     ) -> float:
-        return self._function(estimator, X, y, sample_weight, **options)
+        return self._function(estimator, from_user(X), y, sample_weight, **options)
 
     def set_score_request(self, *, sample_weight: bool | str | None) -> Scorer:
         """A copy of this scorer that asks for weights where metadata is routed.
