@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from skscore._validation import integer_seeds
-from skscore.exceptions import SamplingDivergedError
+from skscore.exceptions import SamplingDivergedError, SlowMixingWarning
+from skscore.metrics._copying import nearest_distances, whitener
 
 MAX_STARTS = 10_000
 """Most training rows kept as starts of Markov chains."""
 _FAR = 1e4
+_COPIES, _LEAST_CHAINS, _MOST_CHAINS = 0.05, 50, 500  # share that is warned of; chains looked at
 
 _counting = threading.Lock()
 
@@ -94,6 +97,31 @@ def check_draws(draws: np.ndarray, starts: np.ndarray, step_size: float, owner: 
             "starts nearer to the data."
         )
     return draws
+
+
+def warn_of_copies(draws: np.ndarray, starts: np.ndarray, rows: np.ndarray, owner: str) -> None:
+    """Warn where draws lie nearer to their own starts than all other `rows` do.
+
+    Of chains that have forgotten their starts, one in ``len(rows)`` does by chance.
+    """
+    k = min(len(draws), _MOST_CHAINS)
+    if min(k, len(rows)) < _LEAST_CHAINS:
+        return
+    W = whitener(rows)
+    moved = np.linalg.norm((draws[:k] - starts[:k]) @ W, axis=1)
+    gaps = nearest_distances(starts[:k] @ W, rows @ W, k=2)[:, 1]  # the nearest is the start itself
+    share = np.mean(moved < gaps)
+    if share > _COPIES + 3 / len(rows):
+        displacement = np.sqrt(np.mean(moved**2) / rows.shape[1])
+        warnings.warn(
+            f"{share:.0%} of the draws of {owner} lie nearer to the row that their chain started "
+            "from than any other row does: they are near-copies of it. Their root mean square "
+            f"displacement is {displacement:.2g} standard deviations, of independent rows it is "
+            "1.4. Fit at a larger sigma, or to more rows; or let ScoreBasedSampler take a larger "
+            "burn_in.",
+            SlowMixingWarning,
+            stacklevel=3,
+        )
 
 
 def check_finite_draws(draws: np.ndarray, owner: str) -> np.ndarray:

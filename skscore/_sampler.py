@@ -19,6 +19,7 @@ from skscore._chains import (
     check_finite_draws,
     check_n_samples,
     pick,
+    warn_of_copies,
 )
 from skscore._diffusion import DEFAULT_METHOD, DiffusionScoreEstimator
 from skscore._fitting import fit_part
@@ -53,7 +54,7 @@ class ScoreBasedSampler(BaseEstimator):
 
     ``estimator.sample(n)`` is this with its best defaults; here the method, its steps and the
     bookkeeping of chains can be set, and looked at afterwards.  Methods are of two kinds.
-    *Markov chains* (``"langevin"``, ``"walk_jump"``) need one score and rows to start from.
+    *Markov chains* (``"walk_jump"``, ``"kinetic_langevin"``, ``"langevin"``) need one score and rows to start from.
     *Reverse samplers* (``"heun"``, ``"ddpm"``, ...) need the score at every noise level and
     start from noise.
 
@@ -68,7 +69,7 @@ class ScoreBasedSampler(BaseEstimator):
         A key of :data:`skscore.samplers.SAMPLERS` or
         :data:`skscore.samplers.REVERSE_SAMPLERS`, or one of their members.  "auto" is
         "heun" where the score is known at all levels, "walk_jump" where it is known at one
-        level of Gaussian noise, else "langevin".
+        level of Gaussian noise, else "kinetic_langevin".
     sigma : float in (0, inf) or None, default=None
         Noise level of the score, for chains that need one; None takes the estimator's
         `sigma_`.
@@ -78,8 +79,7 @@ class ScoreBasedSampler(BaseEstimator):
         Of chains; None leaves it to the method, see :mod:`skscore.samplers`.
     burn_in : int in [0, inf) or None, default=None
         Steps of a chain before its first draw.  None takes 100, and more (up to 1000) where
-        the step size is small, until a free chain would have moved half a standard deviation
-        of the starts.
+        the step size is small beside the standard deviation of the starts.
     thin : int in [1, inf), default=10
         Steps between two draws of a chain; reverse samplers have none.
     n_chains : int in [1, inf) or None, default=None
@@ -265,12 +265,14 @@ class ScoreBasedSampler(BaseEstimator):
                 f"levels; the steps of a chain are set by burn_in and thin. Got {self.n_steps!r}."
             )
         n_chains = min(self.n_chains or n_samples, n_samples)
-        starts = pick(self._starts(part, init, rng), n_chains, rng)
+        rows = self._starts(part, init, rng)
+        starts = pick(rows, n_chains, rng)
         n_draws = -(-n_samples // n_chains)
         steps = {"burn_in": self.burn_in, "thin": self.thin, "n_draws": n_draws}
         draws, chains = _run(part, sampler, starts, rng, steps, self.sigma)
         check_draws(draws, starts, chains.step_size, type(self).__name__)
         by_draw = draws.reshape(n_draws, n_chains, -1)
+        warn_of_copies(by_draw[-1], starts, rows, type(self).__name__)
         self.step_size_, self.n_steps_ = chains.step_size, chains.n_steps
         self.displacement_ = np.sqrt(np.mean((by_draw[-1] - starts) ** 2, axis=0))
         self.r_hat_ = split_r_hat(by_draw)
@@ -325,7 +327,7 @@ class ScoreBasedSampler(BaseEstimator):
         if _knows_all_levels(part):
             return DEFAULT_METHOD
         jumps = self._level(part) is not None and getattr(part, "noise", "gaussian") == "gaussian"
-        return "walk_jump" if jumps else "langevin"
+        return "walk_jump" if jumps else "kinetic_langevin"
 
     def _level(self, part: Any) -> float | None:
         """Noise level of the score: the given one where it is known, else that of the part."""

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from skscore._base import BaseScoreEstimator
 from skscore._bridge import FittedNetwork
-from skscore._chains import check_draws, check_n_samples, pick
+from skscore._chains import check_draws, check_n_samples, pick, warn_of_copies
 from skscore._documentation import shared_documentation
 from skscore._fitting import FitData, Objective, split_rows
 from skscore._level_search import level_grid, search_levels
@@ -30,7 +30,7 @@ from skscore.losses import (
 )
 from skscore.metrics import hyvarinen_scorer
 from skscore.noise import KERNELS
-from skscore.samplers import Sampler, UnadjustedLangevin, WalkJump
+from skscore.samplers import KineticLangevin, Sampler, WalkJump
 
 _SEARCH_FRACTION = 0.2  # rows on which sigma="auto" judges the levels
 
@@ -93,13 +93,21 @@ class _OneLevel(ABC):
         ------
         SamplingDivergedError
             Where a chain leaves the finite numbers.
+
+        Warns
+        -----
+        SlowMixingWarning
+            Where more than one draw in twenty is a near-copy of the row it started from.
         """
         n_samples = check_n_samples(n_samples)
         check_fitted(self)
         rng = np.random.RandomState(self._stream.next(random_state))
-        starts = pick(self._starts(init), n_samples, rng)
+        rows = self._starts(init)
+        starts = pick(rows, n_samples, rng)
         draws, chains = self._run_chains(self._sampler(), starts, rng, burn_in=None)
-        return check_draws(draws, starts, chains.step_size, type(self).__name__)
+        check_draws(draws, starts, chains.step_size, type(self).__name__)
+        warn_of_copies(draws, starts, rows, type(self).__name__)
+        return draws
 
 
 class _WithoutNoise(_OneLevel):
@@ -118,7 +126,7 @@ class _WithoutNoise(_OneLevel):
         return {}
 
     def _sampler(self) -> Sampler:
-        return UnadjustedLangevin()
+        return KineticLangevin()
 
     def score_function(self, X: ArrayLike) -> np.ndarray:
         """``s(x) = grad_x log p(x)`` in input space.

@@ -9,6 +9,7 @@ __all__ = [
     "NonFiniteResultError",
     "NotFittedError",
     "SamplingDivergedError",
+    "SlowMixingWarning",
     "SupportWarning",
     "TiesWarning",
     "TrainingDivergedError",
@@ -29,6 +30,10 @@ class TrainingDivergedError(FloatingPointError):
 
 class SamplingDivergedError(FloatingPointError):
     """Markov chains left the finite numbers."""
+
+
+class SlowMixingWarning(ConvergenceWarning):
+    """Markov chains stayed near the rows that they started from: their draws are near-copies."""
 
 
 class NonFiniteResultError(FloatingPointError):

@@ -20,6 +20,7 @@ FLOORS = [
         "_documentation",
         "_validation",
         "metrics._fisher",
+        "metrics._copying",
         "metrics._scorers",
         "metrics._two_sample",
         "metrics._stein",
