@@ -54,9 +54,9 @@ class ScoreBasedSampler(BaseEstimator):
 
     ``estimator.sample(n)`` is this with its best defaults; here the method, its steps and the
     bookkeeping of chains can be set, and looked at afterwards.  Methods are of two kinds.
-    *Markov chains* (``"walk_jump"``, ``"kinetic_langevin"``, ``"langevin"``) need one score and rows to start from.
-    *Reverse samplers* (``"heun"``, ``"ddpm"``, ...) need the score at every noise level and
-    start from noise.
+    *Markov chains* (``"walk_jump"``, ``"kinetic_langevin"``, ``"langevin"``) need one score and
+    rows to start from.  *Reverse samplers* (``"heun"``, ``"ddpm"``, ...) need the score at every
+    noise level and start from noise.
 
     Parameters
     ----------

@@ -64,7 +64,7 @@ _CHUNK = 16_384  # chains moved together
 _CURVATURE_ROWS, _POWER_ITERATIONS = 256, 8
 _LEAST_STEPS, _MOST_STEPS = 100, 1000
 _TRAVEL = 0.25  # variances of the starts that a free Langevin chain covers
-_TRAVERSES = 6.0  # deviations of the starts that a free kinetic chain covers
+_TRAVERSES = 5.0  # deviations of the starts that a free kinetic chain covers
 _PRODUCTS = 16  # with a Jacobian, from which the root of a posterior covariance is taken
 _DIFFERENCE = 0.03  # half the distance between the points of a difference, in noise levels
 _JUMP_NUMBERS = 2**22  # in the arrays of a jump
@@ -196,7 +196,7 @@ class _Kinetic(Sampler):
         return tuned
 
     def steps_to_cover(self, length: float) -> float:
-        """Steps in which a free chain that keeps its velocity moves six lengths."""
+        """Steps in which a free chain that keeps its velocity moves five lengths."""
         return _TRAVERSES * length / self.step_size**0.5
 
     def start(self, x: Tensor, generator: torch.Generator) -> Tensor:
