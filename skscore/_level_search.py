@@ -7,6 +7,7 @@ same objective, and is judged at each level by Hyvarinen's criterion on the rows
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from skscore._bridge import NetworkSpec
 from skscore._fitting import FitData, hidden_widths, level_criterion, split_rows, train
 from skscore._standardize import Standardizer
 from skscore._validation import finite_results
+from skscore.exceptions import NoiseRangeWarning
 from skscore.losses import DiffusionScoreMatching
 from skscore.noise import VarianceExploding
 
@@ -73,6 +75,28 @@ class LevelSearch:
         gaps = self.values[best] - self.values
         close = means[best] - means <= self.std_errors(gaps)
         return int(np.flatnonzero(close)[-1])
+
+    def warn_of_edge(self, chosen: int, owner: str, advice: str) -> None:
+        """Warn where the chosen level is the least or the largest: a better one may lie beyond."""
+        if 0 < chosen < len(self.sigmas) - 1:
+            return
+        inner = 1 if chosen == 0 else len(self.sigmas) - 2
+        gains = self.values[[chosen]] - self.values[inner]
+        gain = self.means()[chosen] - self.means()[inner]
+        beyond = (
+            "Where columns repeat values, dequantize=True keeps the criterion from rewarding ever "
+            "finer levels. Else "
+            if chosen == 0
+            else "The rows tell little more than a Gaussian does. "
+        )
+        warnings.warn(
+            f"{owner} chose the {'least' if chosen == 0 else 'largest'} of its noise levels, "
+            f"{self.sigmas[chosen]:.3g}, so the best one may lie beyond. The criterion is "
+            f"{gain:.3g} +- {self.std_errors(gains)[0]:.2g} above that of the next level, "
+            f"{self.sigmas[inner]:.3g}. {beyond}{advice}",
+            NoiseRangeWarning,
+            stacklevel=6,
+        )
 
 
 def search_levels(

@@ -78,8 +78,9 @@ class ScoreBasedSampler(BaseEstimator):
     step_size : float in (0, inf) or None, default=None
         Of chains; None leaves it to the method, see :mod:`skscore.samplers`.
     burn_in : int in [0, inf) or None, default=None
-        Steps of a chain before its first draw.  None takes 100, and more (up to 1000) where
-        the step size is small beside the standard deviation of the starts.
+        Steps of a chain before its first draw.  None takes 20 to 1000, as many as the
+        sampler needs to cover the starts' standard deviation with its step size; of
+        "langevin" at least 100.
     thin : int in [1, inf), default=10
         Steps between two draws of a chain; reverse samplers have none.
     n_chains : int in [1, inf) or None, default=None

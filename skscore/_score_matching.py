@@ -33,6 +33,7 @@ from skscore.noise import KERNELS
 from skscore.samplers import KineticLangevin, Sampler, WalkJump
 
 _SEARCH_FRACTION = 0.2  # rows on which sigma="auto" judges the levels
+_EDGE_ADVICE = "search a wider range by the sigmas of DenoisingScoreEstimatorCV, or give a sigma."
 
 
 class _OneLevel(ABC):
@@ -506,4 +507,6 @@ class DenoisingScoreEstimator(OneNoiseLevel, BaseScoreEstimator):
             return previous.spec.sigma, {}
         split = split_rows(len(data.X), _SEARCH_FRACTION, data.rng)
         search = search_levels(self, data, level_grid(data, self.standardize), [split])
-        return float(search.sigmas[search.best()]), {}
+        chosen = search.best()
+        search.warn_of_edge(chosen, f"sigma='auto' of {type(self).__name__}", _EDGE_ADVICE)
+        return float(search.sigmas[chosen]), {}

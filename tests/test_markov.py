@@ -154,8 +154,8 @@ def test_steps_of_the_walk_are_bounded_whatever_the_score_says(sigma, curvature)
         burn_in=None,
         generator=seeded(),
     )
-    assert 100 <= chains.n_steps <= 1000
-    assert chains.step_size >= sigma**2 * (1 - 1e-9)
+    assert 20 <= chains.n_steps <= 1000
+    assert chains.step_size >= sigma**2 / 4
 
 
 @pytest.mark.parametrize("n_columns", [17, 40])

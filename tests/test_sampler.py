@@ -1,5 +1,6 @@
 """The sampler for any score."""
 
+import itertools
 import warnings
 
 import numpy as np
@@ -195,9 +196,11 @@ def test_chains_that_blow_up_are_an_error():
         sampler.sample(3)
 
 
+@pytest.mark.parametrize("method", ["langevin", "kinetic_langevin"])
 @pytest.mark.parametrize("step_size", [4.5, 10.0])
-def test_chains_that_blow_up_but_stay_finite_are_an_error_too(step_size):
-    sampler = ScoreBasedSampler(lambda rows: -rows, init=X - X.mean(0), step_size=step_size)
+def test_chains_that_blow_up_but_stay_finite_are_an_error_too(step_size, method):
+    options = {"init": X - X.mean(0), "step_size": step_size, "burn_in": 100}
+    sampler = ScoreBasedSampler(np.negative, method, **options)
     with pytest.raises(SamplingDivergedError, match="step size was"):
         sampler.sample(3)
 
@@ -212,8 +215,10 @@ def test_an_estimator_fitted_on_a_frame_samples_without_a_word():
 
 def test_small_steps_are_taken_more_often():
     starts = np.random.RandomState(0).standard_normal((50, 1))
-    for step_size, n_steps in [(0.1, 100), (0.001, 250), (1e-6, 1000)]:
-        sampler = ScoreBasedSampler(lambda rows: -rows, init=starts, step_size=step_size)
+    walks = {"langevin": (100, 250, 1000), "kinetic_langevin": (20, 158, 1000)}
+    for (method, steps), k in itertools.product(walks.items(), range(3)):
+        step_size, n_steps = (0.1, 0.001, 1e-6)[k], steps[k]
+        sampler = ScoreBasedSampler(np.negative, method, init=starts, step_size=step_size)
         sampler.sample(50, random_state=0)
         assert sampler.n_steps_ == pytest.approx(n_steps, rel=0.3)
 

@@ -62,7 +62,8 @@ from skscore._params import Part, check_count, check_positive
 
 _CHUNK = 16_384  # chains moved together
 _CURVATURE_ROWS, _POWER_ITERATIONS = 256, 8
-_LEAST_STEPS, _MOST_STEPS = 100, 1000
+_LEAST_STEPS, _MOST_STEPS = 20, 1000
+_LEAST_LANGEVIN_STEPS = 100
 _TRAVEL = 0.25  # variances of the starts that a free Langevin chain covers
 _TRAVERSES = 5.0  # deviations of the starts that a free kinetic chain covers
 _PRODUCTS = 16  # with a Jacobian, from which the root of a posterior covariance is taken
@@ -173,8 +174,8 @@ class UnadjustedLangevin(Sampler):
         return 0.1 / largest_curvature(score, x, generator)
 
     def steps_to_cover(self, length: float) -> float:
-        """Steps in which a free chain moves half of the length."""
-        return _TRAVEL * length**2 / self.step_size
+        """Steps in which a free chain moves half of the length, but at least 100."""
+        return max(_TRAVEL * length**2 / self.step_size, _LEAST_LANGEVIN_STEPS)
 
     def step(self, score: Field, state: Tensor, generator: torch.Generator) -> Tensor:
         """``x + (h / 2) s(x) + sqrt(h) z``."""
@@ -264,8 +265,8 @@ class WalkJump(_Kinetic):
         Noise level, in the units of the rows.
     step_size : float in (0, inf) or None, default=None
         Square of the time step.  None takes ``1 / lambda`` with lambda the largest curvature of
-        the noised law at any of 256 starts, but at least ``sigma^2``: that curvature is nowhere
-        above ``1 / sigma^2``, whatever the data.
+        the noised law at any of 256 starts, but at least ``sigma^2 / 4``: that curvature is nowhere
+        above ``1 / sigma^2``, whatever the data, unless by an error of the score.
     friction : float in (0, inf) or None, default=None
         As that of :class:`KineticLangevin`.
 
@@ -296,7 +297,7 @@ class WalkJump(_Kinetic):
 
     def _default_step_size(self, score: Field, x: Tensor, generator: torch.Generator) -> float:
         check_positive(self, "sigma", self.sigma)
-        return max(1 / curvatures(score, x, generator).max().item(), self.sigma**2)
+        return max(1 / curvatures(score, x, generator).max().item(), self.sigma**2 / 4)
 
     def start(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Noise the clean rows (n, d) to the level of the walk, and give them velocities."""
@@ -389,7 +390,7 @@ def run_chains(
     x : Tensor of shape (n_chains, d)
         Clean rows to start from; not changed.
     burn_in : int in [0, inf) or None
-        Steps before the first draw of a chain.  None takes as many, between 100 and 1000, as
+        Steps before the first draw of a chain.  None takes as many, between 20 and 1000, as
         the sampler needs to cover the starts' root mean square deviation.
     thin : int in [1, inf), default=1
         Steps between two draws of a chain.
