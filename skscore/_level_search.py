@@ -95,7 +95,7 @@ class LevelSearch:
             f"{gain:.3g} +- {self.std_errors(gains)[0]:.2g} above that of the next level, "
             f"{self.sigmas[inner]:.3g}. {beyond}{advice}",
             NoiseRangeWarning,
-            stacklevel=6,
+            stacklevel=5,
         )
 
 
