@@ -414,7 +414,8 @@ class DenoisingScoreEstimator(OneNoiseLevel, BaseScoreEstimator):
         Standard deviation of the noise in the standardised coordinates, where every column
         has variance one (with ``standardize=None``: in the units of X).  "auto" holds a fifth of
         the rows out and takes that of ten levels from 0.01 to 1 whose score is best there, by
-        the search of :class:`DenoisingScoreEstimatorCV` on this one split.
+        the search of :class:`DenoisingScoreEstimatorCV` on this one split; where that is 0.01 or
+        1, a `NoiseRangeWarning` says so.
     noise : {"gaussian"}, default="gaussian"
         A key of :data:`skscore.noise.KERNELS`.
     <parameters>

@@ -79,7 +79,9 @@ class DenoisingScoreEstimatorCV(OneNoiseLevel, BaseScoreEstimator):
     The networks of the search see rows at all levels, with half the patience of
     `n_iter_no_change`; those of a grid search see one level.  They differ in their errors, so the
     criterion of the search is not that of the fitted estimator, only about: evaluate that on rows
-    of its own.  With `warm_start` and in `partial_fit` the level of the fit before stays.
+    of its own.  Where the chosen level is the least or the largest, a `NoiseRangeWarning` says what
+    it gains over the next one: a better level may lie beyond.  With `warm_start` and in
+    `partial_fit` the level of the fit before stays.
 
     References
     ----------

@@ -123,7 +123,7 @@ def _spread(x: Tensor) -> float:
     return x.var(0, correction=0).mean().sqrt().item()
 
 
-def curvatures(score: Field, x: Tensor, generator: torch.Generator) -> Tensor:
+def _curvatures(score: Field, x: Tensor, generator: torch.Generator) -> Tensor:
     """Largest absolute eigenvalue of the score's Jacobian at each of the first rows, (m,).
 
     By power iteration on differences of scores, so that the score may be any callable.
@@ -142,7 +142,7 @@ def curvatures(score: Field, x: Tensor, generator: torch.Generator) -> Tensor:
 
 def largest_curvature(score: Field, x: Tensor, generator: torch.Generator) -> float:
     """Largest absolute eigenvalue of the score's Jacobian at a row, averaged over rows."""
-    return curvatures(score, x, generator).mean().item()
+    return _curvatures(score, x, generator).mean().item()
 
 
 class UnadjustedLangevin(Sampler):
@@ -244,7 +244,7 @@ class KineticLangevin(_Kinetic):
         self.friction = friction
 
     def _default_step_size(self, score: Field, x: Tensor, generator: torch.Generator) -> float:
-        return 1 / curvatures(score, x, generator).max().item()
+        return 1 / _curvatures(score, x, generator).max().item()
 
     def finish(self, score: Field, state: Tensor, generator: torch.Generator) -> Tensor:
         """The rows without their velocities."""
@@ -297,7 +297,7 @@ class WalkJump(_Kinetic):
 
     def _default_step_size(self, score: Field, x: Tensor, generator: torch.Generator) -> float:
         check_positive(self, "sigma", self.sigma)
-        return max(1 / curvatures(score, x, generator).max().item(), self.sigma**2 / 4)
+        return max(1 / _curvatures(score, x, generator).max().item(), self.sigma**2 / 4)
 
     def start(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Noise the clean rows (n, d) to the level of the walk, and give them velocities."""
@@ -417,4 +417,4 @@ def run_chains(
             draws.append(sampler.finish(score, state, generator))
         columns.append(torch.stack(draws))
     draws = torch.cat(columns, dim=1).flatten(0, 1)
-    return Chains(draws, sampler.step_size, burn_in + (n_draws - 1) * thin)
+    return Chains(draws, float(sampler.step_size), burn_in + (n_draws - 1) * thin)
