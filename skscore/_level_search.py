@@ -29,6 +29,11 @@ SIGMA_RANGE = (0.01, 1.0)
 
 N_LEVELS = 10
 
+_TIES = (
+    " Where columns repeat values, dequantize=True keeps the criterion from rewarding ever finer "
+    "levels."
+)
+
 Fold = tuple[np.ndarray, np.ndarray]
 
 
@@ -83,17 +88,11 @@ class LevelSearch:
         inner = 1 if chosen == 0 else len(self.sigmas) - 2
         gains = self.values[[chosen]] - self.values[inner]
         gain = self.means()[chosen] - self.means()[inner]
-        beyond = (
-            "Where columns repeat values, dequantize=True keeps the criterion from rewarding ever "
-            "finer levels. Else "
-            if chosen == 0
-            else "The rows tell little more than a Gaussian does. "
-        )
+        end, ties = ("least", _TIES) if chosen == 0 else ("largest", "")
         warnings.warn(
-            f"{owner} chose the {'least' if chosen == 0 else 'largest'} of its noise levels, "
-            f"{self.sigmas[chosen]:.3g}, so the best one may lie beyond. The criterion is "
-            f"{gain:.3g} +- {self.std_errors(gains)[0]:.2g} above that of the next level, "
-            f"{self.sigmas[inner]:.3g}. {beyond}{advice}",
+            f"{owner} chose the {end} of its noise levels, {self.sigmas[chosen]:.3g}, so the best "
+            f"one may lie beyond. The criterion is {gain:.3g} +- {self.std_errors(gains)[0]:.2g} "
+            f"above that of the next level, {self.sigmas[inner]:.3g}. {advice}{ties}",
             NoiseRangeWarning,
             stacklevel=5,
         )

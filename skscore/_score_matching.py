@@ -33,7 +33,7 @@ from skscore.noise import KERNELS
 from skscore.samplers import KineticLangevin, Sampler, WalkJump
 
 _SEARCH_FRACTION = 0.2  # rows on which sigma="auto" judges the levels
-_EDGE_ADVICE = "search a wider range by the sigmas of DenoisingScoreEstimatorCV, or give a sigma."
+_EDGE_ADVICE = "Search a wider range by the sigmas of DenoisingScoreEstimatorCV, or give a sigma."
 
 
 class _OneLevel(ABC):

@@ -175,7 +175,7 @@ class DenoisingScoreEstimatorCV(OneNoiseLevel, BaseScoreEstimator):
             return previous.spec.sigma, {name: getattr(self, name) for name in names}
         search = search_levels(self, data, self._grid(data), self._folds(data), self.n_jobs)
         chosen = search.best(one_std_error=self.one_std_error)
-        search.warn_of_edge(chosen, type(self).__name__, "give levels beyond it as sigmas.")
+        search.warn_of_edge(chosen, type(self).__name__, "Give levels beyond it as sigmas.")
         return float(search.sigmas[chosen]), {
             "sigmas_": search.sigmas,
             "best_index_": chosen,
