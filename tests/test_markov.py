@@ -158,6 +158,18 @@ def test_steps_of_the_walk_are_bounded_whatever_the_score_says(sigma, curvature)
     assert chains.step_size >= sigma**2 / 4
 
 
+@pytest.mark.parametrize("sigma", [0.005, 0.02])
+def test_steps_of_the_walk_see_structure_as_fine_as_the_level(sigma, generator):
+    """Waves of a few levels' length, in a table whose spread is a thousand levels."""
+    curvature, wave = 0.5 / sigma**2, 8 * sigma / (2 * torch.pi)
+
+    def score(y):
+        return -curvature * wave * torch.sin(y / wave)
+
+    step_size = WalkJump(sigma).tuned(score, normal(200, 20), generator).step_size
+    assert step_size == pytest.approx(1 / curvature, rel=0.2)
+
+
 @pytest.mark.parametrize("n_columns", [17, 40])
 @pytest.mark.parametrize("sigma", [0.1, 0.5])
 def test_the_jump_of_many_columns_needs_few_products(n_columns, sigma):

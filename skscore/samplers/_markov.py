@@ -123,14 +123,17 @@ def _spread(x: Tensor) -> float:
     return x.var(0, correction=0).mean().sqrt().item()
 
 
-def _curvatures(score: Field, x: Tensor, generator: torch.Generator) -> Tensor:
+def _curvatures(
+    score: Field, x: Tensor, generator: torch.Generator, longest: float = math.inf
+) -> Tensor:
     """Largest absolute eigenvalue of the score's Jacobian at each of the first rows, (m,).
 
-    By power iteration on differences of scores, so that the score may be any callable.
+    By power iteration on differences of scores, so that the score may be any callable; these
+    are over a hundredth of the rows' spread, and no longer than `longest`.
     """
     x = x[:_CURVATURE_ROWS]
     spread = x.std(0, correction=0).norm().item()
-    length = 1e-2 * (spread or x.abs().max().item() or 1.0)
+    length = min(1e-2 * (spread or x.abs().max().item() or 1.0), longest)
     s, eigenvalues = score(x), torch.zeros(len(x), dtype=x.dtype, device=x.device)
     v = _normal(x, generator)
     for _ in range(_POWER_ITERATIONS):
@@ -297,7 +300,8 @@ class WalkJump(_Kinetic):
 
     def _default_step_size(self, score: Field, x: Tensor, generator: torch.Generator) -> float:
         check_positive(self, "sigma", self.sigma)
-        return max(1 / _curvatures(score, x, generator).max().item(), self.sigma**2 / 4)
+        largest = _curvatures(score, x, generator, longest=0.3 * self.sigma).max().item()
+        return max(1 / largest, self.sigma**2 / 4)
 
     def start(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Noise the clean rows (n, d) to the level of the walk, and give them velocities."""
