@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from skscore import _gaussian, likelihood
 from skscore._calculus import jacobian, quadratic_forms
-from skscore._canonical import field_of_score, flow
-from skscore._gaussian import MixtureField
+from skscore._canonical import AngularField, field_of_score, flow
+from skscore._gaussian import KernelField, MixtureField
 from skscore._training import Plan, Record, train
 from skscore.losses import Loss
 from skscore.networks import (
@@ -363,10 +363,21 @@ def run_callable_reverse(
     def level_score(x: Tensor, sigma: Tensor) -> Tensor:
         return tensor(score(array(x), array(sigma.expand(len(x), 1))), cpu)
 
+    field = field_of_score(level_score, *sigma_range)
+    return run_field_reverse(sampler, field, shape, angles, seed)
+
+
+def run_field_reverse(
+    sampler: ReverseSampler,
+    field: AngularField,
+    shape: tuple[int, int],
+    angles: list[float],
+    seed: int,
+) -> Path:
+    """Draws by a field of float64 tensors, on the processor."""
     with _workshop(1):
         source = generator(seed)
         noise = torch.empty(shape, dtype=torch.float64).normal_(generator=source)
-        field = field_of_score(level_score, *sigma_range)
         return run_reverse(sampler, field, noise, angles, generator=source)
 
 
@@ -505,6 +516,29 @@ class ClosedForm:
         other = copy.copy(self)
         other._law = self._law.noised(sigma**2 * self._unit_noise)
         return other
+
+    def field(self, location: np.ndarray, vectors: np.ndarray, scales: np.ndarray) -> AngularField:
+        """The field, at all levels, of the law of ``z = (x - location) @ vectors / scales``."""
+        law, turn = self._law, vectors / scales
+        weights, means = array(law.weights), (array(law.means) - location) @ turn
+        if isinstance(law, _gaussian.IsotropicMixture):
+            parts = np.log(weights), means, law.variance / scales**2
+            return self._in_chunks(KernelField(*(tensor(p, torch.device("cpu")) for p in parts)))
+        mixture = Mixture(weights, means, turn.T @ array(law.covariances) @ turn)
+        with _workshop(1):
+            field = MixtureField(*means.shape)
+            field.load_state_dict(mixture.buffers())
+            field.double().refine()
+        return self._in_chunks(field)
+
+    def _in_chunks(self, field: AngularField) -> AngularField:
+        """A field that is called with a chunk of the rows at a time."""
+
+        def chunked(y: Tensor, theta: Tensor) -> Tensor:
+            thetas = theta.expand(len(y), 1).split(self._chunk)
+            return torch.cat([*map(field, y.split(self._chunk), thetas)])
+
+        return chunked
 
     def _apply(self, fn: Callable[..., Tensor], *arrays: np.ndarray) -> np.ndarray:
         """`fn` of tensors, a chunk of the rows of all arrays at a time."""

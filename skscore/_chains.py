@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
@@ -14,6 +16,7 @@ from skscore.exceptions import SamplingDivergedError
 MAX_STARTS = 10_000
 """Most training rows kept as starts of Markov chains."""
 _FAR = 1e4
+_MOST_DRAWS = 1000  # for one row that is not lost, before giving up
 
 _counting = threading.Lock()
 
@@ -79,6 +82,29 @@ def pick(starts: np.ndarray, size: int, rng: np.random.RandomState) -> np.ndarra
     rounds = -(-size // len(starts))
     order = np.concatenate([rng.permutation(len(starts)) for _ in range(rounds)])
     return starts[order[:size]]
+
+
+def draw_enough(
+    draw: Callable[[int], np.ndarray], n_samples: int, share: float = 1.0
+) -> np.ndarray:
+    """Rows from draws of which some are lost, again until there are `n_samples`.
+
+    ``draw(n)`` gives the rows that are left of n draws; `share` is how many these should be.
+    """
+    rows, n_drawn, missing = [], 0, n_samples
+    while missing:
+        n = missing if share == 1 else math.ceil(1.1 * missing / share)
+        kept = draw(n)[:missing]
+        n_drawn, missing = n_drawn + n, missing - len(kept)
+        if len(kept):
+            rows.append(kept)
+        if missing and n_drawn > _MOST_DRAWS * n_samples:
+            raise ValueError(
+                f"Of {n_drawn} draws of the last step only {n_samples - missing} are in the "
+                "image of the transformers: the density is far off."
+            )
+        share = max((n_samples - missing) / n_drawn, 0.01)
+    return np.concatenate(rows)
 
 
 def check_draws(draws: np.ndarray, starts: np.ndarray, step_size: float, owner: str) -> np.ndarray:

@@ -49,16 +49,16 @@ def test_a_callable_needs_starts_and_runs_in_the_units_of_the_rows():
 
 def test_an_exact_density_is_sampled_in_decorrelated_coordinates():
     density = DensityScoreEstimator(GaussianMixture(random_state=0))
-    sampler = ScoreBasedSampler(density, random_state=0).fit(X)
+    sampler = ScoreBasedSampler(density, "langevin", random_state=0).fit(X)
     moments_agree(sampler.sample(5000, random_state=0), X, rtol=0.15)
     assert sampler.step_size_ == pytest.approx(0.1, rel=0.1)
 
 
 def test_auto_walks_and_jumps_where_there_is_a_gaussian_level():
-    denoising = ScoreBasedSampler(FrozenEstimator(fitted()))
-    assert isinstance(denoising._sampler(denoising._part()), WalkJump)
-    sliced = ScoreBasedSampler(SlicedScoreEstimator(**BRIEF)).fit(X)
-    assert isinstance(sliced._sampler(sliced._part()), UnadjustedLangevin)
+    denoising, sliced = FrozenEstimator(fitted()), SlicedScoreEstimator(random_state=0, **BRIEF)
+    for est, name in [(denoising, "walk_jump"), (FrozenEstimator(sliced.fit(X)), "langevin")]:
+        draws = [ScoreBasedSampler(est, method).sample(9, 0) for method in ("auto", name)]
+        np.testing.assert_array_equal(*draws)
 
 
 def test_a_trained_estimator_samples_the_same_either_way():
@@ -258,9 +258,8 @@ def test_it_draws_what_a_diffusion_estimator_draws():
     rows = sampler.sample(2000, random_state=0)
     assert sampler.n_steps_ == 5
     moments_agree(rows, est.sample(5000, 1), rtol=0.15)
-    assert isinstance(
-        ScoreBasedSampler(FrozenEstimator(est))._sampler(est), REVERSE_SAMPLERS["heun"]
-    )
+    automatic = ScoreBasedSampler(FrozenEstimator(est)).sample(5, random_state=0)
+    np.testing.assert_array_equal(automatic, est.sample(5, random_state=0, method="heun"))
 
 
 @pytest.mark.parametrize("method", SAMPLERS)
