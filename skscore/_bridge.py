@@ -40,6 +40,7 @@ CHUNK = 1024
 
 _CACHE_BYTES = 2**28
 _ROWS_IN_CACHE = 512
+_CACHED_ENTRIES, _FEWEST_ROWS = 2**17, 16  # of rows with every component of a mixture
 _LARGE_NETWORK = 2_000_000
 _LEAST_VARIANCE = 1e-8  # of a mixture's component along any direction
 _BUILDING = threading.Lock()
@@ -532,11 +533,11 @@ class ClosedForm:
         return self._in_chunks(field)
 
     def _in_chunks(self, field: AngularField) -> AngularField:
-        """A field that is called with a chunk of the rows at a time."""
+        """A field that is called with as many rows at a time as a processor's cache likes."""
+        rows = max(_FEWEST_ROWS, _CACHED_ENTRIES // self._law.means.numel())
 
         def chunked(y: Tensor, theta: Tensor) -> Tensor:
-            thetas = theta.expand(len(y), 1).split(self._chunk)
-            return torch.cat([*map(field, y.split(self._chunk), thetas)])
+            return torch.cat([*map(field, y.split(rows), theta.expand(len(y), 1).split(rows))])
 
         return chunked
 

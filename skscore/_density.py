@@ -22,7 +22,7 @@ from sklearn.pipeline import Pipeline
 from skscore._bridge import ClosedForm
 from skscore._chains import SamplingStream, check_n_samples
 from skscore._differences import CLOSED_FORMS, Differences
-from skscore._fitting import merged_rows
+from skscore._fitting import merged_rows, unseeded
 from skscore._standardize import Standardizer
 from skscore._validation import (
     FrozenEstimator,
@@ -431,12 +431,8 @@ def _fitted(density: Any, rows: np.ndarray, weights: np.ndarray | None) -> Any:
             "a density that takes them, such as KernelDensity."
         )
     density = clone(density)
-    unseeded = [
-        name
-        for name, value in density.get_params().items()
-        if name.split("__")[-1] == "random_state" and value is None
-    ]
-    density.set_params(**dict(zip(unseeded, integer_seeds(None, len(unseeded)), strict=True)))
+    names = unseeded(density)
+    density.set_params(**dict(zip(names, integer_seeds(None, len(names)), strict=True)))
     density.fit(rows, **passed)
     return density
 

@@ -19,7 +19,7 @@ from skscore._sampler import split_r_hat
 from skscore.datasets import make_gaussian, make_two_gaussians
 from skscore.exceptions import NotFittedError, SamplingDivergedError
 from skscore.metrics import hyvarinen_scorer
-from skscore.samplers import REVERSE_SAMPLERS, SAMPLERS, Heun, UnadjustedLangevin, WalkJump
+from skscore.samplers import REVERSE_SAMPLERS, SAMPLERS, Heun, UnadjustedLangevin
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
