@@ -60,17 +60,18 @@ class ScoreBasedSampler(BaseEstimator):
     ----------
     estimator : estimator with `score_function`, or callable
         An estimator is cloned and fitted by `fit`, unless it is wrapped in a
-        ``FrozenEstimator``.  A callable takes rows (n, d) and returns their scores (n, d); for
-        reverse samplers also takes the standard deviation of the noise, (n, 1), as a second
-        argument.  It needs `init`.
+        ``FrozenEstimator``; of a search the best estimator is sampled.  A callable takes rows
+        (n, d) and returns their scores (n, d); for reverse samplers also takes the standard
+        deviation of the noise, (n, 1), as a second argument.  It needs `init`.
     method : "auto", str, Sampler or ReverseSampler, default="auto"
         A key of :data:`skscore.samplers.SAMPLERS` or
         :data:`skscore.samplers.REVERSE_SAMPLERS`, or one of their members.  "auto" is
-        "heun" where the score is known at all levels, "walk_jump" where it is known at one
-        level of Gaussian noise, else "langevin".
+        "heun" where the score is known at all levels and no parameter of chains is given,
+        "walk_jump" where it is known at the given level, or at its own, of Gaussian noise, else
+        "langevin".
     sigma : float in (0, inf) or None, default=None
-        Noise level of the score, for chains that need one; None takes the estimator's
-        `sigma_`.
+        Noise level of the score that chains move by, and that a walk-jump jumps from; None takes
+        the estimator's `sigma_`, or the score without noise.
     n_steps : int in [1, inf) or None, default=None
         Steps of a reverse sampler; None takes its own number.
     step_size : float in (0, inf) or None, default=None
@@ -84,22 +85,22 @@ class ScoreBasedSampler(BaseEstimator):
     n_chains : int in [1, inf) or None, default=None
         None moves one chain for every row that is asked for.
     init : array-like of shape (n_starts, n_features) or None, default=None
-        Rows for chains to start from; None takes the estimator's `chain_starts_`, or draws
-        from an estimator that keeps none but can `sample`.  For a callable's reverse sampler
-        they only tell location and scale.
+        Rows for chains to start from, in the units of X; None takes the estimator's
+        `chain_starts_`, or draws from an estimator that keeps none but can `sample`.  For a
+        callable's reverse sampler they only tell location and scale.
     random_state : int, RandomState or None, default=None
         Of `fit` (where the estimator has none of its own) and of the sampling stream.
 
     Attributes
     ----------
     estimator_ : estimator or callable
-        The part whose score is used.
+        The part whose score is used; a search as it was fitted.
     n_features_in_ : int
     n_steps_ : int
         Steps that each row or chain of the last call made.
     step_size_ : float
         Of the chains of the last call of `sample`, in its coordinates.
-    displacement_ : ndarray of shape (n_features,)
+    displacement_ : ndarray of shape (n_features,) or None
         Root mean square distance between the starts of the last call and the chains' last
         draws, in units of X: near zero, the draws are hardly more than the starts.
     r_hat_ : ndarray of shape (n_features,) or None
@@ -112,6 +113,18 @@ class ScoreBasedSampler(BaseEstimator):
     The chains of a trained estimator run in its standardised coordinates, in which
     `sigma` and `step_size` are then understood; those of other estimators with a
     `covariance_` in coordinates decorrelated by it; those of a callable in the units of X.
+
+    A :class:`DensityScoreEstimator` over a mixture of Gaussians (``KernelDensity`` with the
+    gaussian kernel too) is known at all levels in closed form.  Its `sigma` is in the units of X,
+    as that of its `score_function`, and chains at a level move in these; without one they move
+    in coordinates decorrelated by its `covariance_`.  Other densities have the score without
+    noise only; kernels that end at edges have none there, and are refused.
+
+    A :class:`DensityPipeline` is sampled in the coordinates of its last step, as that alone would
+    be, and what is drawn is carried back by the inverse of the transformers.  There `sigma` and
+    `step_size` are understood; `init`, `displacement_` and `r_hat_` are in the units of X.  Draws
+    that no row of X leads to are drawn again, and `r_hat_` is then None.
+
     `step_size_`, `displacement_` and `r_hat_` are of chains only.
 
     Examples
@@ -177,6 +190,12 @@ class ScoreBasedSampler(BaseEstimator):
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError
+            Before any training: for what has no score, a kernel density that ends at edges, or
+            a method that needs levels that the score is not known at.
         """
         self.__dict__.pop("estimator_", None)
         check_parameters(self)
@@ -234,8 +253,8 @@ class ScoreBasedSampler(BaseEstimator):
         Raises
         ------
         ValueError
-            Where there are no starts, or the method needs a noise level, or all of them, and the
-            score has none.
+            Where there are no starts, or the score is not known at the noise level that is asked
+            for, or at all of them where the method goes down these.
         SamplingDivergedError
             Where a chain leaves the finite numbers.
         """

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.neighbors import KernelDensity
 
 from skscore._base import BaseScoreEstimator
 from skscore._bridge import array, run_callable_chains, run_callable_reverse, run_field_reverse
@@ -242,7 +243,7 @@ class DifferencesSource(ScoreSource):
     def __init__(self, part: DensityScoreEstimator) -> None:
         super().__init__(part)
         density = part._density()
-        if getattr(density, "kernel", None) in _WITH_EDGES:
+        if isinstance(density, KernelDensity) and density.kernel in _WITH_EDGES:
             raise ValueError(
                 f"ScoreBasedSampler cannot sample {density!r}: a density with the kernel "
                 f"{density.kernel!r} ends at edges and has no score there, and chains run over "

@@ -11,6 +11,7 @@ from skscore._chains import (
     SamplingStream,
     check_draws,
     check_n_samples,
+    draw_enough,
     merged_starts,
     pick,
     resample,
@@ -88,3 +89,23 @@ def test_draws_that_blew_up_are_refused_with_numbers(far):
     draws[3, 1] = far
     with pytest.raises(SamplingDivergedError, match="1 of 10 draws of Me .*step size was 0.5"):
         check_draws(draws, np.ones((4, 2)), 0.5, "Me")
+
+
+def test_rows_that_are_lost_are_drawn_again_until_there_are_enough():
+    asked = []
+
+    def draw(n):
+        asked.append(n)
+        return ROWS[:n:3]
+
+    assert draw_enough(draw, 20).shape == (20, 1)
+    assert asked[0] == 20
+    assert sum(asked) < 100
+    asked.clear()
+    draw_enough(draw, 20, share=0.5)
+    assert asked[0] == 44
+
+
+def test_draws_that_are_nearly_all_lost_end_in_an_error():
+    with pytest.raises(ValueError, match="draws of the last step only 0 are in the image"):
+        draw_enough(lambda n: ROWS[:0], 3)

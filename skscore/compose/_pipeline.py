@@ -88,7 +88,7 @@ class DensityPipeline(Pipeline):
     ----------
     steps : list of (str, estimator)
         Transformers, then a score or density estimator: of this package, or any with
-        `score_samples`, such as scikit-learn's.
+        `score_samples`, such as scikit-learn's; or a search over such ones.
     transform_input : list of str, default=None
         As for ``sklearn.pipeline.Pipeline``.
     memory : str or object with the joblib.Memory interface, default=None
