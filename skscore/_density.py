@@ -22,7 +22,8 @@ from sklearn.pipeline import Pipeline
 from skscore._bridge import ClosedForm
 from skscore._chains import SamplingStream, check_n_samples
 from skscore._differences import CLOSED_FORMS, Differences
-from skscore._fitting import merged_rows, unseeded
+from skscore._fitting import merged_rows
+from skscore._held import unseeded
 from skscore._standardize import Standardizer
 from skscore._validation import (
     FrozenEstimator,

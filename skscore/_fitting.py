@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 
 from skscore._bridge import (
     Evaluator,
@@ -300,26 +300,6 @@ def train(
     if report:
         _report(estimator, record, open_end=validation is not None and not decays)
     return network, record
-
-
-def unseeded(estimator: BaseEstimator) -> list[str]:
-    """Parameters of an estimator, and of those inside it, that are random states without one."""
-    params = estimator.get_params()
-    return [
-        name for name in params if name.split("__")[-1] == "random_state" and params[name] is None
-    ]
-
-
-def fit_part(
-    estimator: BaseEstimator, X: ArrayLike, random_state: Any, sample_weight: ArrayLike | None
-) -> BaseEstimator:
-    """A fitted clone of an estimator that another one holds; seeded, where it has no seeds."""
-    part = clone(estimator)
-    if random_state is not None:
-        names = unseeded(part)
-        part.set_params(**dict(zip(names, integer_seeds(random_state, len(names)), strict=True)))
-    weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-    return part.fit(X, **weights)
 
 
 def _print_round(name: str) -> Any:

@@ -20,7 +20,7 @@ from skscore._chains import (
     pick,
 )
 from skscore._diffusion import DEFAULT_METHOD
-from skscore._fitting import fit_part
+from skscore._held import fit_part
 from skscore._score_sources import ScoreSource, Shown, score_source
 from skscore._validation import (
     FrozenEstimator,
@@ -186,6 +186,7 @@ class ScoreBasedSampler(BaseEstimator):
         X : array-like of shape (n_samples, n_features)
         y : ignored
         sample_weight : array-like of shape (n_samples,), default=None
+            For the estimator; of a pipeline, for all steps that take weights.
 
         Returns
         -------
@@ -201,13 +202,13 @@ class ScoreBasedSampler(BaseEstimator):
         check_parameters(self)
         source = score_source(unwrapped(self.estimator))  # before any training
         self._reverse_sampler(source)
+        rows, described = first_rows(self, X)
         part = self.estimator
         if not self._is_ready():
             part = fit_part(part, X, self.random_state, sample_weight)
             score_source(unwrapped(part))  # a search may have chosen what has no score
         elif isinstance(part, FrozenEstimator):
             part = part.estimator
-        rows, described = first_rows(self, X)
         stream, frame = SamplingStream(integer_seeds(self.random_state, 2)[1]), _frame(rows)
         self.__dict__.update(described | {"_stream": stream, "_rows": frame, "estimator_": part})
         return self

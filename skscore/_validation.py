@@ -57,6 +57,7 @@ __all__ = [
     "importable",
     "integer_seeds",
     "routed_weights",
+    "routing_enabled",
     "rows_like",
     "score_request",
     "unnamed",

@@ -5,7 +5,9 @@ import warnings
 import pytest
 from sklearn.decomposition import PCA
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
+from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KernelDensity
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skscore import (
@@ -17,6 +19,7 @@ from skscore import (
     ImplicitScoreEstimator,
     ScoreBasedSampler,
     SlicedScoreEstimator,
+    make_density_pipeline,
 )
 from skscore.testing import density_estimator_checks
 
@@ -38,6 +41,9 @@ SKLEARN_CASES = [
     DensityScoreEstimator(KernelDensity(kernel="exponential")),
     ScoreBasedSampler(DenoisingScoreEstimator(**BRIEF)),
     ScoreBasedSampler(DiffusionScoreEstimator(**BRIEF)),
+    ScoreBasedSampler(DensityScoreEstimator(KernelDensity())),
+    ScoreBasedSampler(make_density_pipeline(StandardScaler(), KernelDensity())),
+    ScoreBasedSampler(GridSearchCV(DensityScoreEstimator(KernelDensity()), {}, cv=2)),
 ]
 
 

@@ -25,6 +25,7 @@ FLOORS = [
         "metrics._stein",
         "metrics",
         "_chains",
+        "_held",
     ],
     ["_margins", "_standardize", "_choice", "_fitting", "_mixtures", "_level_search"],
     ["_base", "datasets"],

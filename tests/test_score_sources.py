@@ -587,6 +587,30 @@ def test_score_takes_weights_by_place_and_by_routing(est):
     assert requests == {"sample_weight": True}
 
 
+def test_weights_reach_all_steps_of_a_pipeline_that_take_them():
+    """They were refused with advice that the sampler had no way to take."""
+    steps = FunctionTransformer(np.arcsinh, np.sinh), StandardScaler(), KernelDensity()
+    w = np.random.RandomState(0).randint(1, 4, size=len(X))
+    repeated = make_density_pipeline(*steps).fit(np.repeat(X, w, axis=0))
+    nested = make_density_pipeline(steps[0], make_density_pipeline(*steps[1:]))
+    search = GridSearchCV(make_density_pipeline(*steps), {}, cv=2)
+    for est in (make_density_pipeline(*steps), nested, search):
+        sampler = ScoreBasedSampler(est).fit(X, sample_weight=w)
+        np.testing.assert_allclose(sampler.score_samples(X), repeated.score_samples(X))
+    with pytest.raises(
+        ValueError, match=r"last step .* GaussianMixture\(\), takes no sample_weight"
+    ):
+        ScoreBasedSampler(curved(GaussianMixture())).fit(X, sample_weight=w)
+
+
+def test_bad_rows_are_refused_before_a_search_is_fitted():
+    search = GridSearchCV(DensityScoreEstimator(Counting()), {}, cv=2)
+    before = Counting.n_fits
+    with pytest.raises(ValueError, match="Input X contains NaN in column 1"):
+        ScoreBasedSampler(search).fit(np.where(np.eye(len(X), 2, 1), np.nan, X))
+    assert Counting.n_fits == before
+
+
 @pytest.mark.parametrize(
     "est",
     [

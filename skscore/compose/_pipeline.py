@@ -561,9 +561,9 @@ def _level(sigma: float | None) -> dict[str, float]:
 
 def _some_rows(X: Any) -> Any:
     """A copy of evenly spread rows of an array or a data frame."""
-    step = max(1, len(X) // _LOOK_ROWS)
-    rows = X.iloc if hasattr(X, "iloc") else np.asarray(X, dtype=np.float64)
-    return rows[::step].copy()
+    rows = X if hasattr(X, "iloc") else np.asarray(X, dtype=np.float64)
+    step = max(1, len(rows) // _LOOK_ROWS)
+    return getattr(rows, "iloc", rows)[::step].copy()
 
 
 def _check_round_trip(change: Chain, rows: np.ndarray) -> None:
