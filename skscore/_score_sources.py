@@ -291,23 +291,27 @@ class EstimatorSource(ScoreSource):
 
     def level(self, sigma: float | None) -> float | None:
         known = getattr(self.part, "sigma_", None)
-        if None not in (sigma, known) and sigma != known and not self._takes_level():
+        if (
+            None not in (sigma, known)
+            and sigma != known
+            and not _takes_sigma(self.part.score_function)
+        ):
             raise ValueError(_other_level(self.part, known, sigma))
         return known if sigma is None else sigma
 
     def run_chains(self, sampler, starts, sigma, rng, **steps):
-        level = {} if sigma is None or not self._takes_level() else {"sigma": sigma}
-        score = partial(unnamed(self.part).score_function, **level)
+        score = _at_own_level(unnamed(self.part).score_function, sigma)
         known = hasattr(self.part, "covariance_") and hasattr(self.part, "location_")
         z = _decorrelated(self.part) if known else Coordinates.of(starts.shape[1])
         return _run_chains(score, z, sampler, starts, rng, steps)
 
-    def _takes_level(self) -> bool:
-        return "sigma" in inspect.signature(self.part.score_function).parameters
-
 
 class CallableSource(ScoreSource):
-    """A callable ``score(X)``, or ``score(X, sigma)`` of all levels, in the units of X."""
+    """A callable ``score(X)``, or ``score(X, sigma)`` of all levels, in the units of X.
+
+    One whose `sigma` is None by default, such as the `score_function` of an estimator, is of the
+    first kind, and is given the level that is asked for.
+    """
 
     def __init__(self, part: Callable[..., Any]) -> None:
         super().__init__(part)
@@ -325,7 +329,8 @@ class CallableSource(ScoreSource):
         return None
 
     def run_chains(self, sampler, starts, sigma, rng, **steps):
-        score = partial(_at_level, self.part, sigma) if self.all_levels else self.part
+        at_level = _at_level if self.all_levels else _at_own_level
+        score = at_level(self.part, sigma)
         return _run_chains(score, Coordinates.of(starts.shape[1]), sampler, starts, rng, steps)
 
     def run_reverse(self, sampler, n_samples, n_steps, rng, shown):
@@ -458,17 +463,30 @@ def _checked(scores: Any, rows: np.ndarray) -> np.ndarray:
     return scores
 
 
-def _at_level(score: Callable[..., Any], sigma: float, rows: np.ndarray) -> Any:
-    """A callable score of every level, at one."""
-    return score(rows, np.full((len(rows), 1), sigma))
+def _at_level(score: Callable[..., Any], sigma: float) -> Callable[[np.ndarray], Any]:
+    """A score of every level, at one."""
+    return lambda rows: score(rows, np.full((len(rows), 1), sigma))
+
+
+def _at_own_level(score: Callable[..., Any], sigma: float | None) -> Callable[[np.ndarray], Any]:
+    """A score that may be told its level."""
+    return partial(score, sigma=sigma) if sigma is not None and _takes_sigma(score) else score
+
+
+def _parameters(score: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(score).parameters.values())
+    except ValueError:  # a callable that does not say what it takes
+        return []
+
+
+def _takes_sigma(score: Callable[..., Any]) -> bool:
+    return "sigma" in [parameter.name for parameter in _parameters(score)]
 
 
 def _takes_levels(score: Callable[..., Any]) -> bool:
     """Whether a callable is a score of every level, of (X, sigma)."""
-    try:
-        arguments = list(inspect.signature(score).parameters.values())
-    except ValueError:  # a callable that does not say what it takes
-        return False
-    return len(arguments) > 1 and (
-        arguments[1].name == "sigma" or arguments[1].default is inspect.Parameter.empty
-    )
+    for second in _parameters(score)[1:2]:
+        needed = second.default is inspect.Parameter.empty
+        return needed or (second.name == "sigma" and second.default is not None)
+    return False

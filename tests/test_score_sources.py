@@ -221,6 +221,20 @@ def test_scores_of_others_are_sampled_by_chains(score, params):
     law_agrees(sampler.sample(N, random_state=0), COVARIANCE + noise**2 * np.eye(2))
 
 
+def test_the_method_of_an_estimator_is_a_callable_that_may_be_told_its_level():
+    """It was taken for one of (X, sigma), and given an array of levels."""
+    score, params = part("mixture")[0].estimator.score_function, {"init": X}
+    clean = ScoreBasedSampler(score, **params).sample(N, random_state=0)
+    law_agrees(clean, COVARIANCE)
+    jumping = ScoreBasedSampler(score, "walk_jump", sigma=SIGMA, **params).sample(9, 0)
+    noised = ScoreBasedSampler(noised_score, "walk_jump", sigma=SIGMA, **params).sample(9, 0)
+    np.testing.assert_allclose(jumping, noised, rtol=1e-3, atol=1e-3)
+    denoising = part("denoising")[0].estimator.score_function
+    assert ScoreBasedSampler(denoising, **params).sample(9).shape == (9, 2)
+    with pytest.raises(ValueError, match="fitted at, sigma=0.6"):
+        ScoreBasedSampler(denoising, "walk_jump", sigma=0.1, **params).sample(9)
+
+
 def test_a_bayesian_mixture_is_a_mixture():
     est = DensityScoreEstimator(BayesianGaussianMixture(random_state=0))
     rows = ScoreBasedSampler(est).fit(X).sample(N, random_state=0)
