@@ -518,14 +518,16 @@ class ClosedForm:
         other._law = self._law.noised(sigma**2 * self._unit_noise)
         return other
 
-    def field(self, location: np.ndarray, vectors: np.ndarray, scales: np.ndarray) -> AngularField:
-        """The field, at all levels, of the law of ``z = (x - location) @ vectors / scales``."""
-        law, turn = self._law, vectors / scales
-        weights, means = array(law.weights), (array(law.means) - location) @ turn
+    def field(self, location: np.ndarray, matrix: np.ndarray) -> AngularField:
+        """The field, at all levels, of the law of ``z = matrix (x - location)``."""
+        law, cpu = self._law, torch.device("cpu")
+        weights, means = array(law.weights), (array(law.means) - location) @ matrix.T
         if isinstance(law, _gaussian.IsotropicMixture):
-            parts = np.log(weights), means, law.variance / scales**2
-            return self._in_chunks(KernelField(*(tensor(p, torch.device("cpu")) for p in parts)))
-        mixture = Mixture(weights, means, turn.T @ array(law.covariances) @ turn)
+            variances, vectors = np.linalg.eigh(law.variance * matrix @ matrix.T)
+            parts = np.log(weights), means @ vectors, np.maximum(variances, _LEAST_VARIANCE)
+            kernels, turn = KernelField(*(tensor(p, cpu) for p in parts)), tensor(vectors, cpu)
+            return self._in_chunks(lambda y, theta: kernels(y @ turn, theta) @ turn.mT)
+        mixture = Mixture(weights, means, matrix @ array(law.covariances) @ matrix.T)
         with _workshop(1):
             field = MixtureField(*means.shape)
             field.load_state_dict(mixture.buffers())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from skscore._validation import integer_seeds
 from skscore.exceptions import SamplingDivergedError
+from skscore.samplers import Chains
 
 MAX_STARTS = 10_000
 """Most training rows kept as starts of Markov chains."""
@@ -132,3 +134,45 @@ def check_finite_draws(draws: np.ndarray, owner: str) -> np.ndarray:
             "and look at the score far from the rows and at large noise levels."
         )
     return draws
+
+
+@dataclass(frozen=True)
+class Run:
+    """Chains, the draws and the starts of theirs that are rows of X, and which these are."""
+
+    chains: Chains
+    rows: np.ndarray
+    kept: np.ndarray
+    starts: np.ndarray
+    started: np.ndarray
+
+    def moves(self) -> np.ndarray:
+        """From the start of a chain to its last draw, where both are rows of X."""
+        n_chains = len(self.started)
+        both = self.started & self.kept[-n_chains:]
+        last, first = np.cumsum(self.kept)[-n_chains:] - 1, np.cumsum(self.started) - 1
+        return self.rows[last[both]] - self.starts[first[both]]
+
+    def r_hat(self) -> np.ndarray | None:
+        """Split R-hat, where all draws are rows of X."""
+        if not self.kept.all():
+            return None
+        return split_r_hat(self.rows.reshape(-1, len(self.started), self.rows.shape[1]))
+
+
+def displacement(runs: list[Run]) -> np.ndarray | None:
+    """Root mean square move of chains by column, (d,); None where no move is known."""
+    moves = np.concatenate([run.moves() for run in runs])
+    return np.sqrt(np.mean(moves**2, axis=0)) if len(moves) else None
+
+
+def split_r_hat(draws: np.ndarray) -> np.ndarray | None:
+    """Potential scale reduction of (n_draws, n_chains, d) with every chain cut in two."""
+    half = len(draws) // 2
+    if half < 2 or draws.shape[1] < 2:
+        return None
+    halves = np.concatenate([draws[:half], draws[half : 2 * half]], axis=1)
+    within = halves.var(axis=0, ddof=1).mean(axis=0)
+    between = halves.mean(axis=0).var(axis=0, ddof=1)
+    safe = np.where(within > 0, within, 1.0)
+    return np.where(within > 0, np.sqrt((half - 1) / half + between / safe), 1.0)

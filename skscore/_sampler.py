@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,10 +11,12 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
 from skscore._chains import (
+    Run,
     SamplingStream,
     check_draws,
     check_finite_draws,
     check_n_samples,
+    displacement,
     draw_enough,
     pick,
 )
@@ -34,7 +35,7 @@ from skscore._validation import (
     unwrapped,
 )
 from skscore.exceptions import NotFittedError
-from skscore.samplers import REVERSE_SAMPLERS, SAMPLERS, Chains, ReverseSampler, Sampler
+from skscore.samplers import REVERSE_SAMPLERS, SAMPLERS, ReverseSampler, Sampler
 
 _OF_CHAINS = ("sigma", "step_size", "burn_in", "n_chains")
 
@@ -313,7 +314,7 @@ class ScoreBasedSampler(BaseEstimator):
             )
         sampler, sigma = self._chain(source)
         starts = self._starts(source, init, rng)
-        runs: list[_Run] = []
+        runs: list[Run] = []
 
         def draw(n: int) -> np.ndarray:
             n_chains = min(self.n_chains or n, n)
@@ -321,12 +322,12 @@ class ScoreBasedSampler(BaseEstimator):
             steps = {"burn_in": self.burn_in, "thin": self.thin, "n_draws": -(-n // n_chains)}
             drawn, chains = source.run_chains(sampler, begun, sigma, rng, **steps)
             check_draws(drawn, begun, chains.step_size, type(self).__name__)
-            runs.append(_Run(chains, *source.leave(drawn), *source.leave(begun)))
+            runs.append(Run(chains, *source.leave(drawn), *source.leave(begun)))
             return runs[-1].rows[: np.count_nonzero(runs[-1].kept[:n])]
 
         rows = draw_enough(draw, n_samples)
         self.step_size_, self.n_steps_ = runs[0].chains.step_size, runs[0].chains.n_steps
-        self.displacement_, self.r_hat_ = _displacement(runs), runs[0].r_hat()
+        self.displacement_, self.r_hat_ = displacement(runs), runs[0].r_hat()
         return rows
 
     def _reverse_sampler(self, source: ScoreSource) -> ReverseSampler | None:
@@ -440,44 +441,3 @@ def _(part: ScoreBasedSampler) -> ScoreSource:
 
 def _frame(rows: np.ndarray) -> Shown:
     return rows.mean(axis=0), float(np.sqrt(rows.var(axis=0).mean())) or 1.0
-
-
-@dataclass(frozen=True)
-class _Run:
-    """Chains, the draws and the starts of theirs that are rows of X, and which these are."""
-
-    chains: Chains
-    rows: np.ndarray
-    kept: np.ndarray
-    starts: np.ndarray
-    started: np.ndarray
-
-    def moves(self) -> np.ndarray:
-        """From the start of a chain to its last draw, where both are rows of X."""
-        n_chains = len(self.started)
-        both = self.started & self.kept[-n_chains:]
-        last, first = np.cumsum(self.kept)[-n_chains:] - 1, np.cumsum(self.started) - 1
-        return self.rows[last[both]] - self.starts[first[both]]
-
-    def r_hat(self) -> np.ndarray | None:
-        """Split R-hat, where all draws are rows of X."""
-        if not self.kept.all():
-            return None
-        return split_r_hat(self.rows.reshape(-1, len(self.started), self.rows.shape[1]))
-
-
-def _displacement(runs: list[_Run]) -> np.ndarray | None:
-    moves = np.concatenate([run.moves() for run in runs])
-    return np.sqrt(np.mean(moves**2, axis=0)) if len(moves) else None
-
-
-def split_r_hat(draws: np.ndarray) -> np.ndarray | None:
-    """Potential scale reduction of (n_draws, n_chains, d) with every chain cut in two."""
-    half = len(draws) // 2
-    if half < 2 or draws.shape[1] < 2:
-        return None
-    halves = np.concatenate([draws[:half], draws[half : 2 * half]], axis=1)
-    within = halves.var(axis=0, ddof=1).mean(axis=0)
-    between = halves.mean(axis=0).var(axis=0, ddof=1)
-    safe = np.where(within > 0, within, 1.0)
-    return np.where(within > 0, np.sqrt((half - 1) / half + between / safe), 1.0)

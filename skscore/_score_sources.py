@@ -8,17 +8,15 @@ that moves at a level does so in coordinates in which its noise is ``N(0, sigma^
 the jump of a walk-jump is right.  Where nothing is noised, coordinates are free, and those in
 which the rows are uncorrelated let chains move fastest:
 
-    x = location + V (scales * z),    score of z = scales * V' (score of x).
+    x = location + F z,    score of z = F' (score of x).
 
 To add a member, write its class and register it with :func:`score_source`.
 """
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial, singledispatch
 from typing import Any
 
@@ -27,49 +25,27 @@ from numpy.typing import ArrayLike
 from sklearn.neighbors import KernelDensity
 
 from skscore._base import BaseScoreEstimator
-from skscore._bridge import array, run_callable_chains, run_callable_reverse, run_field_reverse
+from skscore._bridge import array, run_callable_reverse, run_field_reverse
+from skscore._callables import (
+    Coordinates,
+    at_level,
+    at_own_level,
+    chains_by,
+    checked_scores,
+    descent,
+    seed_of,
+    takes_levels,
+    takes_sigma,
+)
 from skscore._density import DensityScoreEstimator
 from skscore._differences import CLOSED_FORMS
 from skscore._diffusion import DiffusionScoreEstimator
 from skscore._validation import check_fitted, check_rows, unnamed
 from skscore.exceptions import SamplingDivergedError
-from skscore.noise import VarianceExploding, solver_angles
 from skscore.samplers import Chains, ReverseSampler, Sampler
 
 _OWN_STARTS = 1000
 _WITH_EDGES = ("tophat", "epanechnikov", "linear", "cosine")  # kernels of compact support
-
-
-@dataclass(frozen=True)
-class Coordinates:
-    """``x = location + (scales * z) @ vectors.T`` with orthonormal vectors (d, d)."""
-
-    location: np.ndarray | float
-    vectors: np.ndarray
-    scales: np.ndarray | float
-
-    @classmethod
-    def of(cls, d: int, location: np.ndarray | float = 0.0, scale: float = 1.0) -> Coordinates:
-        """Shifted, and all columns divided by one number."""
-        return cls(location, np.eye(d), scale)
-
-    @classmethod
-    def decorrelated(cls, location: np.ndarray, covariance: np.ndarray) -> Coordinates:
-        """Those in which a covariance is the identity."""
-        values, vectors = np.linalg.eigh(covariance)
-        return cls(location, vectors, np.sqrt(np.maximum(values, 1e-15 * values[-1])))
-
-    def enter(self, x: np.ndarray) -> np.ndarray:
-        """z of rows x, (n, d)."""
-        return (x - self.location) @ self.vectors / self.scales
-
-    def leave(self, z: np.ndarray) -> np.ndarray:
-        """Rows x of z, (n, d)."""
-        return self.location + (z * self.scales) @ self.vectors.T
-
-    def score(self, scores: np.ndarray) -> np.ndarray:
-        """Scores of z from those of x, (n, d)."""
-        return (scores @ self.vectors) * self.scales
 
 
 Shown = tuple[np.ndarray, float]
@@ -227,13 +203,13 @@ class ClosedFormSource(ScoreSource):
     def run_chains(self, sampler, starts, sigma, rng, **steps):
         law, d = self.part._law(sigma=sigma), starts.shape[1]
         coordinates = _decorrelated(self.part) if sigma is None else Coordinates.of(d)
-        return _run_chains(law.score, coordinates, sampler, starts, rng, steps)
+        return chains_by(law.score, coordinates, sampler, starts, rng, steps)
 
     def run_reverse(self, sampler, n_samples, n_steps, rng, shown):
         check_fitted(self.part)
         z, shape = _decorrelated(self.part), (n_samples, self.part.n_features_in_)
-        field = self.part._law().field(z.location, z.vectors, z.scales)
-        path = run_field_reverse(sampler, field, shape, _descent(sampler, n_steps)[0], _seed(rng))
+        field = self.part._law().field(z.location, z.inverse)
+        path = run_field_reverse(sampler, field, shape, descent(sampler, n_steps)[0], seed_of(rng))
         return z.leave(array(path.draws))
 
 
@@ -258,7 +234,7 @@ class DifferencesSource(ScoreSource):
 
     def run_chains(self, sampler, starts, sigma, rng, **steps):
         score = partial(_within_support, self.part._law().score)
-        return _run_chains(score, _decorrelated(self.part), sampler, starts, rng, steps)
+        return chains_by(score, _decorrelated(self.part), sampler, starts, rng, steps)
 
 
 @score_source.register
@@ -291,19 +267,17 @@ class EstimatorSource(ScoreSource):
 
     def level(self, sigma: float | None) -> float | None:
         known = getattr(self.part, "sigma_", None)
-        if (
-            None not in (sigma, known)
-            and sigma != known
-            and not _takes_sigma(self.part.score_function)
-        ):
+        if sigma is None or known is None or takes_sigma(self.part.score_function):
+            return known if sigma is None else sigma
+        if sigma != known:
             raise ValueError(_other_level(self.part, known, sigma))
-        return known if sigma is None else sigma
+        return known
 
     def run_chains(self, sampler, starts, sigma, rng, **steps):
-        score = _at_own_level(unnamed(self.part).score_function, sigma)
+        score = at_own_level(unnamed(self.part).score_function, sigma)
         known = hasattr(self.part, "covariance_") and hasattr(self.part, "location_")
         z = _decorrelated(self.part) if known else Coordinates.of(starts.shape[1])
-        return _run_chains(score, z, sampler, starts, rng, steps)
+        return chains_by(score, z, sampler, starts, rng, steps)
 
 
 class CallableSource(ScoreSource):
@@ -315,7 +289,7 @@ class CallableSource(ScoreSource):
 
     def __init__(self, part: Callable[..., Any]) -> None:
         super().__init__(part)
-        self.all_levels = _takes_levels(part)
+        self.all_levels = takes_levels(part)
 
     def level(self, sigma: float | None) -> float | None:
         if self.all_levels and sigma is None:
@@ -329,9 +303,8 @@ class CallableSource(ScoreSource):
         return None
 
     def run_chains(self, sampler, starts, sigma, rng, **steps):
-        at_level = _at_level if self.all_levels else _at_own_level
-        score = at_level(self.part, sigma)
-        return _run_chains(score, Coordinates.of(starts.shape[1]), sampler, starts, rng, steps)
+        score = (at_level if self.all_levels else at_own_level)(self.part, sigma)
+        return chains_by(score, Coordinates.of(starts.shape[1]), sampler, starts, rng, steps)
 
     def run_reverse(self, sampler, n_samples, n_steps, rng, shown):
         if not self.all_levels:
@@ -343,13 +316,15 @@ class CallableSource(ScoreSource):
             )
         location, scale = shown
         z = Coordinates.of(len(location), location, scale)
-        angles, levels = _descent(sampler, n_steps)
+        angles, levels = descent(sampler, n_steps)
 
         def standardized_score(rows: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-            return z.score(_checked(self.part(z.leave(rows), scale * sigma), rows))
+            return z.score(checked_scores(self.part(z.leave(rows), scale * sigma), rows))
 
         shape = (n_samples, len(location))
-        path = run_callable_reverse(sampler, standardized_score, shape, angles, levels, _seed(rng))
+        path = run_callable_reverse(
+            sampler, standardized_score, shape, angles, levels, seed_of(rng)
+        )
         return z.leave(array(path.draws))
 
 
@@ -409,10 +384,6 @@ def _decorrelated(part: Any) -> Coordinates:
     return Coordinates.decorrelated(part.location_, part.covariance_)
 
 
-def _seed(rng: np.random.RandomState) -> int:
-    return int(rng.randint(2**31 - 1))
-
-
 def _other_level(part: Any, known: float | None, sigma: float) -> str:
     """What to say where a score is not known at the level that is asked for."""
     if known is None:
@@ -425,68 +396,3 @@ def _other_level(part: Any, known: float | None, sigma: float) -> str:
         "The 'sigma' parameter of ScoreBasedSampler must be the level that the estimator was "
         f"fitted at, {known}, or None. Got {sigma!r} instead."
     )
-
-
-def _descent(sampler: ReverseSampler, n_steps: int) -> tuple[list[float], tuple[float, float]]:
-    """Angles of the steps of a score that brings no process of its own, and the range of levels."""
-    process = VarianceExploding()
-    levels = process.sigma_min, process.sigma_max
-    first = {"from_infinity": sampler.from_infinity}
-    return solver_angles(process.grid, process, n_steps, *levels, **first), levels
-
-
-def _run_chains(
-    score: Callable[[np.ndarray], Any],
-    coordinates: Coordinates,
-    sampler: Sampler,
-    starts: np.ndarray,
-    rng: np.random.RandomState,
-    steps: dict[str, int | None],
-) -> tuple[np.ndarray, Chains]:
-    """Chains by a score of rows x, in the coordinates z."""
-    enter, leave = coordinates.enter, coordinates.leave
-
-    def standardized_score(z: np.ndarray) -> np.ndarray:
-        return coordinates.score(_checked(score(leave(z)), z))
-
-    chains = run_callable_chains(sampler, standardized_score, enter(starts), _seed(rng), **steps)
-    return leave(array(chains.draws)), chains
-
-
-def _checked(scores: Any, rows: np.ndarray) -> np.ndarray:
-    scores = np.asarray(scores, dtype=np.float64)
-    if scores.shape != rows.shape:
-        raise ValueError(
-            f"The score must return an array of the shape of its rows, {rows.shape}. "
-            f"Got {scores.shape} instead."
-        )
-    return scores
-
-
-def _at_level(score: Callable[..., Any], sigma: float) -> Callable[[np.ndarray], Any]:
-    """A score of every level, at one."""
-    return lambda rows: score(rows, np.full((len(rows), 1), sigma))
-
-
-def _at_own_level(score: Callable[..., Any], sigma: float | None) -> Callable[[np.ndarray], Any]:
-    """A score that may be told its level."""
-    return partial(score, sigma=sigma) if sigma is not None and _takes_sigma(score) else score
-
-
-def _parameters(score: Callable[..., Any]) -> list[inspect.Parameter]:
-    try:
-        return list(inspect.signature(score).parameters.values())
-    except ValueError:  # a callable that does not say what it takes
-        return []
-
-
-def _takes_sigma(score: Callable[..., Any]) -> bool:
-    return "sigma" in [parameter.name for parameter in _parameters(score)]
-
-
-def _takes_levels(score: Callable[..., Any]) -> bool:
-    """Whether a callable is a score of every level, of (X, sigma)."""
-    for second in _parameters(score)[1:2]:
-        needed = second.default is inspect.Parameter.empty
-        return needed or (second.name == "sigma" and second.default is not None)
-    return False

@@ -30,7 +30,7 @@ FLOORS = [
     ["_margins", "_standardize", "_choice", "_fitting", "_mixtures", "_level_search"],
     ["_base", "datasets"],
     ["_score_matching", "model_selection", "_diffusion", "_differences", "_density"],
-    ["_score_sources", "_sampler"],
+    ["_callables", "_score_sources", "_sampler"],
     [
         "compose._bounded",
         "compose._flow",

@@ -15,7 +15,7 @@ from skscore import (
     ScoreBasedSampler,
     SlicedScoreEstimator,
 )
-from skscore._sampler import split_r_hat
+from skscore._chains import split_r_hat
 from skscore.datasets import make_gaussian, make_two_gaussians
 from skscore.exceptions import NotFittedError, SamplingDivergedError
 from skscore.metrics import hyvarinen_scorer

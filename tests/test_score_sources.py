@@ -193,9 +193,10 @@ def test_walk_jump_moves_by_the_score_at_the_level(member, carrier):
 @pytest.mark.parametrize("method", REVERSE_SAMPLERS)
 @pytest.mark.parametrize(("member", "carrier"), [at for at in PLACES if at[0] in ALL_LEVELS])
 def test_every_reverse_sampler_draws_from_the_law(member, method, carrier):
-    order = REVERSE_SAMPLERS[method].order  # those of the first, or none, are some percent off
-    rows = draws(member, method, carrier, 1000 if member == "kernels" else N)
-    law_agrees(rows, own_covariance(member), rtol=0.2 if order in (None, 1) else 0.12)
+    exact = method in ("heun", "rk4", "dormand_prince")  # others are some percent off
+    few = member == "kernels"
+    rows = draws(member, method, carrier, 1000 if few else N)
+    law_agrees(rows, own_covariance(member), rtol=0.12 if exact and not few else 0.2)
 
 
 @pytest.mark.parametrize("member", ALL_LEVELS)
@@ -244,11 +245,12 @@ def test_a_bayesian_mixture_is_a_mixture():
 def test_wide_and_narrow_columns_are_drawn_alike():
     turn = np.array([[1.0, 0.5, 0.0], [0.0, 1.0, 0.0], [0.2, 0.0, 1.0]])
     rows = np.random.default_rng(0).normal(size=(500, 3)) * [1.0, 1e3, 0.01] @ turn + [0, 1e6, 0]
-    mixture = GaussianMixture(2, reg_covar=1e-9, random_state=0)
-    for density, rtol in [(mixture, 0.12), (KernelDensity(bandwidth=0.002), 0.25)]:
-        sampler = ScoreBasedSampler(DensityScoreEstimator(density)).fit(rows)
+    mixture = GaussianMixture(2, reg_covar=1e-12, random_state=0)
+    cases = [(mixture, rows, 0.12), (KernelDensity(bandwidth=0.002), rows, 0.25)]
+    for density, table, rtol in [*cases, (mixture, rows * [1e-5, 1.0, 1e3], 0.12)]:
+        sampler = ScoreBasedSampler(DensityScoreEstimator(density)).fit(table)
         drawn = sampler.sample(N, random_state=0)
-        ratio = np.linalg.eigvals(np.linalg.solve(np.cov(rows.T), np.cov(drawn.T))).real
+        ratio = np.linalg.eigvals(np.linalg.solve(np.cov(table.T), np.cov(drawn.T))).real
         np.testing.assert_allclose(ratio, 1, atol=rtol)
 
 
