@@ -313,7 +313,7 @@ class ScoreBasedSampler(BaseEstimator):
                 f"levels; the steps of a chain are set by burn_in and thin. Got {self.n_steps!r}."
             )
         sampler, sigma = self._chain(source)
-        starts = self._starts(source, init, rng)
+        starts = self._starts(source, init, n_samples, rng)
         runs: list[Run] = []
 
         def draw(n: int) -> np.ndarray:
@@ -372,10 +372,10 @@ class ScoreBasedSampler(BaseEstimator):
         return self.sigma if own is None else own
 
     def _starts(
-        self, source: ScoreSource, init: ArrayLike | None, rng: np.random.RandomState
+        self, source: ScoreSource, init: ArrayLike | None, n: int, rng: np.random.RandomState
     ) -> np.ndarray:
         """Given rows, else those that the source has, in its space."""
-        starts = source.starts(rng) if init is None else source.enter(init)
+        starts = source.starts(n, rng) if init is None else source.enter(init)
         if starts is None:
             raise ValueError(
                 f"{type(self).__name__} has no rows for its chains to start from: pass init, an "

@@ -37,6 +37,7 @@ from skscore._callables import (
     takes_levels,
     takes_sigma,
 )
+from skscore._chains import MAX_STARTS
 from skscore._density import DensityScoreEstimator
 from skscore._differences import CLOSED_FORMS
 from skscore._diffusion import DiffusionScoreEstimator
@@ -44,7 +45,7 @@ from skscore._validation import check_fitted, check_rows, unnamed
 from skscore.exceptions import SamplingDivergedError
 from skscore.samplers import Chains, ReverseSampler, Sampler
 
-_OWN_STARTS = 1000
+_LEAST_STARTS = 1000  # own draws, that steps may be measured at and chains start from
 _WITH_EDGES = ("tophat", "epanechnikov", "linear", "cosine")  # kernels of compact support
 
 
@@ -83,13 +84,14 @@ class ScoreSource(ABC):
         """Rows of the space in the units of X, (m, d), and which of them (n,) have one there."""
         return rows, np.ones(len(rows), dtype=bool)
 
-    def starts(self, rng: np.random.RandomState) -> np.ndarray | None:
-        """Rows of the space for chains to start from: kept training rows, else own draws."""
+    def starts(self, n: int, rng: np.random.RandomState) -> np.ndarray | None:
+        """Rows of the space for n chains to start from: kept training rows, else own draws."""
         if hasattr(self.part, "chain_starts_"):
             return self.part.chain_starts_
         if not hasattr(self.part, "sample"):
             return None
-        return np.asarray(self.part.sample(_OWN_STARTS, random_state=rng), dtype=np.float64)
+        n = min(max(n, _LEAST_STARTS), MAX_STARTS)
+        return np.asarray(self.part.sample(n, random_state=rng), dtype=np.float64)
 
     @abstractmethod
     def run_chains(
@@ -299,7 +301,7 @@ class CallableSource(ScoreSource):
             )
         return sigma
 
-    def starts(self, rng: np.random.RandomState) -> None:
+    def starts(self, n: int, rng: np.random.RandomState) -> None:
         return None
 
     def run_chains(self, sampler, starts, sigma, rng, **steps):
@@ -367,8 +369,8 @@ class CarriedSource(ScoreSource):
         kept[kept] = inside
         return rows, kept
 
-    def starts(self, rng: np.random.RandomState) -> np.ndarray | None:
-        return self._source.starts(rng)
+    def starts(self, n: int, rng: np.random.RandomState) -> np.ndarray | None:
+        return self._source.starts(n, rng)
 
     def run_chains(self, sampler, starts, sigma, rng, **steps):
         return self._source.run_chains(sampler, starts, sigma, rng, **steps)
