@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from skscore import _gaussian, likelihood
 from skscore._calculus import jacobian, quadratic_forms
-from skscore._canonical import field_of_score, flow
-from skscore._gaussian import MixtureField
+from skscore._canonical import AngularField, field_of_score, flow
+from skscore._gaussian import KernelField, MixtureField
 from skscore._scope import building_scope, torch_scope
 from skscore._training import Plan, Portion, Record, train
 from skscore.losses import Loss
@@ -41,6 +41,7 @@ CHUNK = 1024
 
 _CACHE_BYTES = 2**28
 _ROWS_IN_CACHE = 512
+_CACHED_ENTRIES, _FEWEST_ROWS = 2**17, 16  # of rows with every component of a mixture
 _LARGE_NETWORK = 2_000_000
 _LEAST_VARIANCE = 1e-8  # of a mixture's component along any direction
 
@@ -358,10 +359,22 @@ def run_callable_reverse(
     def level_score(x: Tensor, sigma: Tensor) -> Tensor:
         return tensor(score(array(x), array(sigma.expand(len(x), 1))), cpu)
 
+    field = field_of_score(level_score, *sigma_range)
+    return run_field_reverse(sampler, field, shape, angles, seed)
+
+
+def run_field_reverse(
+    sampler: ReverseSampler,
+    field: AngularField,
+    shape: tuple[int, int],
+    angles: list[float],
+    seed: int,
+) -> Path:
+    """Draws by a field of float64 tensors, on the processor."""
     with torch_scope():
         source = generator(seed)
+        cpu = torch.device("cpu")
         noise = torch.empty(shape, dtype=torch.float64, device=cpu).normal_(generator=source)
-        field = field_of_score(level_score, *sigma_range)
         return run_reverse(sampler, field, noise, angles, generator=source)
 
 
@@ -506,6 +519,31 @@ class ClosedForm:
         other = copy.copy(self)
         other._law = self._law.noised(sigma**2 * self._unit_noise)
         return other
+
+    def field(self, location: np.ndarray, matrix: np.ndarray) -> AngularField:
+        """The field, at all levels, of the law of ``z = matrix (x - location)``."""
+        law, cpu = self._law, torch.device("cpu")
+        weights, means = array(law.weights), (array(law.means) - location) @ matrix.T
+        if isinstance(law, _gaussian.IsotropicMixture):
+            variances, vectors = np.linalg.eigh(law.variance * matrix @ matrix.T)
+            parts = np.log(weights), means @ vectors, np.maximum(variances, _LEAST_VARIANCE)
+            kernels, turn = KernelField(*(tensor(p, cpu) for p in parts)), tensor(vectors, cpu)
+            return self._in_chunks(lambda y, theta: kernels(y @ turn, theta) @ turn.mT)
+        mixture = Mixture(weights, means, matrix @ array(law.covariances) @ matrix.T)
+        with torch_scope(), building_scope(generator(0)):
+            field = MixtureField(*means.shape)
+            field.load_state_dict(mixture.buffers())
+            field.double().refine()
+        return self._in_chunks(field)
+
+    def _in_chunks(self, field: AngularField) -> AngularField:
+        """A field that is called with as many rows at a time as a processor's cache likes."""
+        rows = max(_FEWEST_ROWS, _CACHED_ENTRIES // self._law.means.numel())
+
+        def chunked(y: Tensor, theta: Tensor) -> Tensor:
+            return torch.cat([*map(field, y.split(rows), theta.expand(len(y), 1).split(rows))])
+
+        return chunked
 
     def _apply(self, fn: Callable[..., Tensor], *arrays: np.ndarray) -> np.ndarray:
         """`fn` of tensors, a chunk of the rows of all arrays at a time."""

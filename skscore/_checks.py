@@ -17,9 +17,11 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.pipeline import Pipeline
 
 from skscore._integrate import integrate
 from skscore._scope import global_state, moved_generator
+from skscore._validation import unwrapped
 from skscore.datasets import make_gaussian, make_two_gaussians
 from skscore.exceptions import NotFittedError
 from skscore.metrics import relative_fisher_divergence
@@ -184,10 +186,8 @@ def check_density_integrates_to_one(estimator: Any) -> None:
 def check_affine_law(estimator: Any) -> None:
     """Rows aX + b divide the score by a, lower the log-density by d log a, keep the criterion."""
     X, a, b = train_rows(), np.array([4.0, 0.25]), np.array([-7.0, 11.0])
-    if getattr(estimator, "standardize", "whiten") is None:
-        return
     est, moved = brief(estimator).fit(X), brief(estimator)
-    if _is_scale_bound(est):
+    if _is_scale_bound(est) or _keeps_units(est):
         return
     moved.fit(a * X + b)
     Y, scores = X[:50], est.score_function(X[:50])
@@ -205,9 +205,24 @@ def check_affine_law(estimator: Any) -> None:
         )
 
 
+def inside(est: Any) -> Iterator[Any]:
+    """A fitted estimator, and all those in it: of samplers, adapters, searches and pipelines."""
+    est = unwrapped(est)
+    yield est
+    held = [vars(est)[name] for name in ("estimator_", "density_") if name in vars(est)]
+    held += [est.steps[-1][1]] if isinstance(est, Pipeline) else []
+    for part in held:
+        yield from inside(part)
+
+
 def _is_scale_bound(est: Any) -> bool:
-    """Whether a parameter in the units of X fixes a length, as a kernel's bandwidth does."""
-    return hasattr(getattr(est, "density_", None), "bandwidth_")
+    """Whether a length is fixed by a parameter, as by a kernel's bandwidth."""
+    return any(hasattr(part, "bandwidth_") for part in inside(est))
+
+
+def _keeps_units(est: Any) -> bool:
+    """Whether lengths are those of X by a parameter, as by ``standardize=None``."""
+    return any(getattr(part, "standardize", "whiten") is None for part in inside(est))
 
 
 def check_samples_agree_with_the_rows(estimator: Any) -> None:

@@ -21,6 +21,7 @@ from sklearn.pipeline import Pipeline
 from skscore._bridge import ClosedForm
 from skscore._chains import SamplingStream, check_n_samples
 from skscore._differences import CLOSED_FORMS, Differences
+from skscore._held import unseeded
 from skscore._messages import column_names, listed, warn_user
 from skscore._output import SetOutput, contained
 from skscore._rows import merged_rows
@@ -36,6 +37,7 @@ from skscore._validation import (
     finite_results,
     first_rows,
     integer_seeds,
+    unwrapped,
 )
 from skscore.exceptions import DegenerateColumnsWarning, SupportWarning
 from skscore.metrics import log_likelihood_scorer
@@ -71,19 +73,14 @@ def _closed_form(density: Any) -> ClosedForm:
     return ClosedForm(density.weights_, density.means_, covariances)
 
 
-def _density_of(estimator: DensityScoreEstimator) -> Any:
-    density = getattr(estimator, "density_", estimator.density)
-    return density.estimator if isinstance(density, FrozenEstimator) else density
-
-
 def _has_levels(estimator: DensityScoreEstimator) -> bool:
-    if not _is_mixture(_density_of(estimator)):
+    if not estimator._has_closed_form():
         raise AttributeError(f"Densities with noise are known for {CLOSED_FORMS}.")
     return True
 
 
 def _can_sample(estimator: DensityScoreEstimator) -> bool:
-    density = _density_of(estimator)
+    density = estimator._density()
     if isinstance(density, KernelDensity):  # draws the same for other kernels and metrics
         right = density.kernel in ("gaussian", "tophat") and density.metric in _EUCLIDEAN
     else:
@@ -122,13 +119,13 @@ class DensityScoreEstimator(SetOutput, BaseEstimator):
     Parameters
     ----------
     density : estimator
-        With `fit` and a `score_samples` that is a log-density.  Cloned and fitted by `fit`,
-        unless it is wrapped in a ``FrozenEstimator``.
+        With `fit` and a `score_samples` that is a log-density, or a search over such ones.  Cloned
+        and fitted by `fit`, unless it is wrapped in a ``FrozenEstimator``.
 
     Attributes
     ----------
     density_ : estimator
-        The fitted density.
+        The fitted density, or the fitted search, whose best density is then the one that counts.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Only where X had column names.
@@ -195,9 +192,10 @@ class DensityScoreEstimator(SetOutput, BaseEstimator):
             check_rows(density, X)  # fitted, and to these columns
         else:
             density = _fitted(density, rows.astype(np.float64), weights)
+            _check_density(unwrapped(density))  # what a search chose
         names = column_names(X, rows.shape[1])
         standardizer = _measured(rows, weights, names)
-        _warn_of_regularisation(density, standardizer.covariance.diagonal(), rows, names)
+        _warn_of_regularisation(unwrapped(density), standardizer.covariance.diagonal(), rows, names)
         fitted = {
             "location_": standardizer.location,
             "covariance_": standardizer.covariance,
@@ -211,17 +209,25 @@ class DensityScoreEstimator(SetOutput, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "density_")
 
+    def _density(self) -> Any:
+        """The density itself, fitted or not yet: of a search the best one."""
+        return unwrapped(getattr(self, "density_", self.density))
+
+    def _has_closed_form(self) -> bool:
+        return _is_mixture(self._density())
+
     def _finite(self, values: np.ndarray, name: str) -> np.ndarray:
-        if not _is_mixture(self.density_):
+        if not self._has_closed_form():
             name += " by differences (there is none at and beyond the edge of a support)"
         return finite_results(values, name)
 
     def _law(self, X: Any = None, sigma: float | None = None) -> ClosedForm | Differences:
         """What is known of the density with noise; X shows what the density takes for rows."""
-        if _is_mixture(self.density_):
-            law = _closed_form(self.density_)
+        density = self._density()
+        if self._has_closed_form():
+            law = _closed_form(density)
         else:
-            law = Differences(self.density_, self._standardizer, X)
+            law = Differences(density, self._standardizer, X)
         return law if sigma is None else law.noised(_check_level(sigma))
 
     def score_function(self, X: ArrayLike, sigma: float | None = None) -> np.ndarray:
@@ -310,7 +316,7 @@ class DensityScoreEstimator(SetOutput, BaseEstimator):
         """
         rows = check_rows(self, X)
         values = self._law(X).log_density(rows)
-        outside = np.isneginf(values) & (not _is_mixture(self.density_))
+        outside = np.isneginf(values) & (not self._has_closed_form())
         if outside.any():
             warn_user(
                 f"{outside.sum()} of {len(rows)} rows lie outside the support of "
@@ -429,12 +435,8 @@ def _fitted(density: Any, rows: np.ndarray, weights: np.ndarray | None) -> Any:
             "a density that takes them, such as KernelDensity."
         )
     density = clone(density)
-    unseeded = [
-        name
-        for name, value in density.get_params().items()
-        if name.split("__")[-1] == "random_state" and value is None
-    ]
-    density.set_params(**dict(zip(unseeded, integer_seeds(None, len(unseeded)), strict=True)))
+    names = unseeded(density)
+    density.set_params(**dict(zip(names, integer_seeds(None, len(names)), strict=True)))
     density.fit(rows, **passed)
     return density
 

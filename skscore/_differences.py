@@ -10,7 +10,7 @@ import numpy as np
 
 from skscore._bridge import apply_in_chunks
 from skscore._standardize import Standardizer
-from skscore._validation import rows_like
+from skscore._validation import rows_like, unnamed
 
 CLOSED_FORMS = "KernelDensity (gaussian kernel), GaussianMixture or BayesianGaussianMixture"
 
@@ -29,8 +29,9 @@ class Differences:
     """
 
     def __init__(self, density: Any, standardizer: Standardizer, like: Any) -> None:
-        self._density, self._z = density, standardizer
-        self._like = like if hasattr(density, "feature_names_in_") else None
+        named = hasattr(like, "columns") and hasattr(density, "feature_names_in_")
+        self._density, self._z = density if named else unnamed(density), standardizer
+        self._like = like if named else None
 
     def noised(self, sigma: float) -> Differences:
         """Refused."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 
 from skscore._bridge import (
     Evaluator,
@@ -264,17 +264,6 @@ def train(
     if report:
         _report(estimator, record, open_end=validation is not None and not decays)
     return network, record
-
-
-def fit_part(
-    estimator: BaseEstimator, X: ArrayLike, random_state: Any, sample_weight: ArrayLike | None
-) -> BaseEstimator:
-    """A fitted clone of an estimator that another one holds; seeded, where it has no seed."""
-    part = clone(estimator)
-    if random_state is not None and part.get_params().get("random_state", 0) is None:
-        part.set_params(random_state=integer_seeds(random_state, 1)[0])
-    weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-    return part.fit(X, **weights)
 
 
 def _print_round(name: str) -> Any:

@@ -17,7 +17,8 @@ covariance per component, :class:`IsotropicMixture` one variance for all of
 them, which is what a kernel density has and is far cheaper.
 
 :class:`MixtureField` is the probability flow of a mixture in the coordinate of all levels
-(:mod:`skscore._canonical`), as a module whose buffers travel with a network.
+(:mod:`skscore._canonical`), as a module whose buffers travel with a network;
+:class:`KernelField` that of a kernel density, whose many components have one covariance.
 """
 
 from __future__ import annotations
@@ -190,3 +191,26 @@ class MixtureField(nn.Module):
         lengths = (directions @ self.vectors).square().sum(1)  # of v along the eigenvectors
         own = (r * (lengths * (self.variances - 1) / v)).sum((1, 2))
         return s * mean, -(c * s)[:, 0] * (own + spread)
+
+
+class KernelField:
+    """``F(y, theta)`` of many components that have one diagonal covariance S, in closed form.
+
+    That of :class:`MixtureField`, with responsibilities from products of matrices, so that nothing
+    of shape (n, k, d) is made.  It takes float64: terms that cancel are of order ``1 / S``.
+
+    Parameters
+    ----------
+    log_weights, means, variances : Tensor of shape (k,), (k, d) and (d,)
+    """
+
+    def __init__(self, log_weights: Tensor, means: Tensor, variances: Tensor) -> None:
+        self.log_weights, self.means, self.variances = log_weights, means, variances
+
+    def __call__(self, y: Tensor, theta: Tensor) -> Tensor:
+        """F, rows (n, d) and angles (n, 1) or (1, 1) to (n, d)."""
+        c, s = theta.cos(), theta.sin()
+        v = c.square() * self.variances + s.square()
+        near = c * (y / v) @ self.means.mT - 0.5 * (c.square() / v) @ self.means.square().mT
+        mean = (self.log_weights + near).softmax(1) @ self.means
+        return -s * (c * (self.variances - 1) * y + mean) / v

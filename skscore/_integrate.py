@@ -247,7 +247,8 @@ def _implicit_euler(
     All have the same J; columns without a part in it take plain Euler steps.
     """
     d, step = J.shape[1], h / n_steps
-    factors = torch.linalg.lu_factor_ex(torch.eye(d).to(J) - step[:, :, None] * J)[:2]
+    identity = torch.eye(d, dtype=J.dtype, device=J.device)
+    factors = torch.linalg.lu_factor_ex(identity - step[:, :, None] * J)[:2]
     for k in range(n_steps):
         slope = f(t + k * step, y) if k else slope
         change = step * slope

@@ -17,10 +17,12 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from skscore._bridge import NetworkSpec
 from skscore._fitting import FitData, hidden_widths, level_criterion, train
+from skscore._messages import warn_user
 from skscore._rows import split
 from skscore._standardize import Standardizer
 from skscore._training import Portion
 from skscore._validation import finite_results
+from skscore.exceptions import NoiseRangeWarning
 from skscore.losses import DiffusionScoreMatching
 from skscore.noise import VarianceExploding
 
@@ -28,6 +30,11 @@ SIGMA_RANGE = (0.01, 1.0)
 """Ends of the grid where only its length is given."""
 
 N_LEVELS = 10
+
+_TIES = (
+    " Where columns repeat values, dequantize=True keeps the criterion from rewarding ever finer "
+    "levels."
+)
 
 Fold = tuple[Portion, Portion]
 
@@ -76,6 +83,21 @@ class LevelSearch:
         gaps = self.values[best] - self.values
         close = means[best] - means <= self.std_errors(gaps)
         return int(np.flatnonzero(close)[-1])
+
+    def warn_of_edge(self, chosen: int, owner: str, advice: str) -> None:
+        """Warn where the chosen level is the least or the largest: a better one may lie beyond."""
+        if 0 < chosen < len(self.sigmas) - 1:
+            return
+        inner = 1 if chosen == 0 else len(self.sigmas) - 2
+        gains = self.values[[chosen]] - self.values[inner]
+        gain = self.means()[chosen] - self.means()[inner]
+        end, ties = ("least", _TIES) if chosen == 0 else ("largest", "")
+        warn_user(
+            f"{owner} chose the {end} of its noise levels, {self.sigmas[chosen]:.3g}, so the best "
+            f"one may lie beyond. The criterion is {gain:.3g} +- {self.std_errors(gains)[0]:.2g} "
+            f"above that of the next level, {self.sigmas[inner]:.3g}. {advice}{ties}",
+            NoiseRangeWarning,
+        )
 
 
 def search_levels(

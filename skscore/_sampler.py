@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
@@ -11,19 +10,22 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
-from skscore._base import BaseScoreEstimator
-from skscore._bridge import array, run_callable_chains, run_callable_reverse
 from skscore._chains import (
+    Run,
     SamplingStream,
     check_draws,
     check_finite_draws,
     check_n_samples,
+    displacement,
+    draw_enough,
     pick,
+    warn_of_copies,
 )
-from skscore._diffusion import DEFAULT_METHOD, DiffusionScoreEstimator
-from skscore._fitting import fit_part
+from skscore._diffusion import DEFAULT_METHOD
+from skscore._held import fit_part
 from skscore._kinds import OneKindOfScore
 from skscore._output import SetOutput, contained
+from skscore._score_sources import ScoreSource, Shown, score_source
 from skscore._validation import (
     FrozenEstimator,
     HasMethods,
@@ -31,20 +33,19 @@ from skscore._validation import (
     StrOptions,
     available_if,
     check_parameters,
-    check_rows,
     first_rows,
     integer_seeds,
+    unwrapped,
 )
 from skscore.exceptions import NotFittedError
-from skscore.noise import VarianceExploding, solver_angles
-from skscore.samplers import REVERSE_SAMPLERS, SAMPLERS, Chains, ReverseSampler, Sampler
+from skscore.samplers import REVERSE_SAMPLERS, SAMPLERS, ReverseSampler, Sampler
 
-_OWN_STARTS = 1000
+_OF_CHAINS = ("sigma", "step_size", "burn_in", "n_chains")
 
 
 def _part_has(name: str) -> Callable[[ScoreBasedSampler], bool]:
     def check(self: ScoreBasedSampler) -> bool:
-        getattr(getattr(self, "estimator_", self.estimator), name)
+        getattr(_inner(self), name)
         return True
 
     return check
@@ -55,54 +56,55 @@ class ScoreBasedSampler(SetOutput, OneKindOfScore, BaseEstimator):
 
     ``estimator.sample(n)`` is this with its best defaults; here the method, its steps and the
     bookkeeping of chains can be set, and looked at afterwards.  Methods are of two kinds.
-    *Markov chains* (``"langevin"``, ``"walk_jump"``) need one score and rows to start from.
-    *Reverse samplers* (``"heun"``, ``"ddpm"``, ...) need the score at every noise level and
-    start from noise.
+    *Markov chains* (``"walk_jump"``, ``"kinetic_langevin"``, ``"langevin"``) need one score and
+    rows to start from.  *Reverse samplers* (``"heun"``, ``"ddpm"``, ...) need the score at every
+    noise level and start from noise.
 
     Parameters
     ----------
     estimator : estimator with `score_function`, or callable
         An estimator is cloned and fitted by `fit`, unless it is wrapped in a
-        ``FrozenEstimator``.  A callable takes rows (n, d) and returns their scores (n, d); for
-        reverse samplers also takes the standard deviation of the noise, (n, 1), as a second
-        argument.  It needs `init`.
+        ``FrozenEstimator``; of a search the best estimator is sampled.  A callable takes rows
+        (n, d) and returns their scores (n, d); for reverse samplers also takes the standard
+        deviation of the noise, (n, 1), as a second argument.  It needs `init`.
     method : "auto", str, Sampler or ReverseSampler, default="auto"
         A key of :data:`skscore.samplers.SAMPLERS` or
         :data:`skscore.samplers.REVERSE_SAMPLERS`, or one of their members.  "auto" is
-        "heun" where the score is known at all levels, "walk_jump" where it is known at one
-        level of Gaussian noise, else "langevin".
+        "heun" where the score is known at all levels and no parameter of chains is given,
+        "walk_jump" where it is known at the given level, or at its own, of Gaussian noise, else
+        "kinetic_langevin".
     sigma : float in (0, inf) or None, default=None
-        Noise level of the score, for chains that need one; None takes the estimator's
-        `sigma_`.
+        Noise level of the score that chains move by, and that a walk-jump jumps from; None takes
+        the estimator's `sigma_`, or the score without noise.
     n_steps : int in [1, inf) or None, default=None
         Steps of a reverse sampler; None takes its own number.
     step_size : float in (0, inf) or None, default=None
         Of chains; None leaves it to the method, see :mod:`skscore.samplers`.
     burn_in : int in [0, inf) or None, default=None
-        Steps of a chain before its first draw.  None takes 100, and more (up to 1000) where
-        the step size is small, until a free chain would have moved half a standard deviation
-        of the starts.
+        Steps of a chain before its first draw.  None takes 20 to 1000, as many as the
+        sampler needs to cover the starts' standard deviation with its step size; of
+        "langevin" at least 100.
     thin : int in [1, inf), default=10
         Steps between two draws of a chain; reverse samplers have none.
     n_chains : int in [1, inf) or None, default=None
         None moves one chain for every row that is asked for.
     init : array-like of shape (n_starts, n_features) or None, default=None
-        Rows for chains to start from; None takes the estimator's `chain_starts_`, or draws
-        from an estimator that keeps none but can `sample`.  For a callable's reverse sampler
-        they only tell location and scale.
+        Rows for chains to start from, in the units of X; None takes the estimator's
+        `chain_starts_`, or draws from an estimator that keeps none but can `sample`.  For a
+        callable's reverse sampler they only tell location and scale.
     random_state : int, RandomState or None, default=None
         Of `fit` (where the estimator has none of its own) and of the sampling stream.
 
     Attributes
     ----------
     estimator_ : estimator or callable
-        The part whose score is used.
+        The part whose score is used; a search as it was fitted.
     n_features_in_ : int
     n_steps_ : int
         Steps that each row or chain of the last call made.
     step_size_ : float
         Of the chains of the last call of `sample`, in its coordinates.
-    displacement_ : ndarray of shape (n_features,)
+    displacement_ : ndarray of shape (n_features,) or None
         Root mean square distance between the starts of the last call and the chains' last
         draws, in units of X: near zero, the draws are hardly more than the starts.
     r_hat_ : ndarray of shape (n_features,) or None
@@ -115,6 +117,18 @@ class ScoreBasedSampler(SetOutput, OneKindOfScore, BaseEstimator):
     The chains of a trained estimator run in its standardised coordinates, in which
     `sigma` and `step_size` are then understood; those of other estimators with a
     `covariance_` in coordinates decorrelated by it; those of a callable in the units of X.
+
+    A :class:`DensityScoreEstimator` over a mixture of Gaussians (``KernelDensity`` with the
+    gaussian kernel too) is known at all levels in closed form.  Its `sigma` is in the units of X,
+    as that of its `score_function`, and chains at a level move in these; without one they move
+    in coordinates decorrelated by its `covariance_`.  Other densities have the score without
+    noise only; kernels that end at edges have none there, and are refused.
+
+    A :class:`DensityPipeline` is sampled in the coordinates of its last step, as that alone would
+    be, and what is drawn is carried back by the inverse of the transformers.  There `sigma` and
+    `step_size` are understood; `init`, `displacement_` and `r_hat_` are in the units of X.  Draws
+    that no row of X leads to are drawn again, and `r_hat_` is then None.
+
     `step_size_`, `displacement_` and `r_hat_` are of chains only.
 
     Examples
@@ -129,7 +143,7 @@ class ScoreBasedSampler(SetOutput, OneKindOfScore, BaseEstimator):
     """
 
     _parameter_constraints: dict[str, list[Any]] = {
-        "estimator": [HasMethods(["fit", "score_function"]), callable],
+        "estimator": [HasMethods(["fit"]), callable],
         "method": [StrOptions({"auto", *SAMPLERS, *REVERSE_SAMPLERS}), Sampler, ReverseSampler],
         "sigma": [Interval(Real, 0, None, closed="neither"), None],
         "n_steps": [Interval(Integral, 1, None, closed="left"), None],
@@ -176,41 +190,48 @@ class ScoreBasedSampler(SetOutput, OneKindOfScore, BaseEstimator):
         X : array-like of shape (n_samples, n_features)
         y : ignored
         sample_weight : array-like of shape (n_samples,), default=None
+            For the estimator; of a pipeline, for all steps that take weights.
 
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError
+            Before any training: for what has no score, a kernel density that ends at edges, or
+            a method that needs levels that the score is not known at.
         """
         self.__dict__.pop("estimator_", None)
         check_parameters(self)
-        if self._is_ready():
-            part = self._part()
-        else:
-            part = fit_part(self.estimator, X, self.random_state, sample_weight)
+        source = score_source(unwrapped(self.estimator))  # before any training
+        self._reverse_sampler(source)
         rows, described = first_rows(self, X)
+        part = self.estimator
+        if not self._is_ready():
+            part = fit_part(part, X, self.random_state, sample_weight)
+            score_source(unwrapped(part))  # a search may have chosen what has no score
+        elif isinstance(part, FrozenEstimator):
+            part = part.estimator
         stream, frame = SamplingStream(integer_seeds(self.random_state, 2)[1]), _frame(rows)
         self.__dict__.update(described | {"_stream": stream, "_rows": frame, "estimator_": part})
         return self
 
     def _is_ready(self) -> bool:
         """Whether there is nothing to fit."""
-        frozen = isinstance(self.estimator, FrozenEstimator)
-        return frozen or not hasattr(self.estimator, "score_function")
+        return isinstance(self.estimator, FrozenEstimator) or not hasattr(self.estimator, "fit")
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "estimator_") or self._is_ready()
 
     def _part(self) -> Any:
         """The fitted estimator or the callable."""
-        if hasattr(self, "estimator_"):
-            return self.estimator_
-        if not self._is_ready():
+        if not self.__sklearn_is_fitted__():
             raise NotFittedError(
                 f"This {type(self).__name__} is not fitted yet: call fit, or wrap an estimator "
                 "that is fitted in sklearn.frozen.FrozenEstimator."
             )
-        frozen = isinstance(self.estimator, FrozenEstimator)
-        return self.estimator.estimator if frozen else self.estimator
+        return _inner(self)
 
     @contained
     def sample(
@@ -238,56 +259,36 @@ class ScoreBasedSampler(SetOutput, OneKindOfScore, BaseEstimator):
         Raises
         ------
         ValueError
-            Where there are no starts, or the method needs a noise level, or all of them, and the
-            score has none.
+            Where there are no starts, or the score is not known at the noise level that is asked
+            for, or at all of them where the method goes down these.
         SamplingDivergedError
             Where a chain leaves the finite numbers.
         """
         n_samples = check_n_samples(n_samples)
         check_parameters(self)
-        part = self._part()
-        sampler = self._sampler(part)
+        source = score_source(self._part())
+        sampler = self._reverse_sampler(source)
+        init = self.init if init is None else init
+        shown = None if init is None else first_rows(self, init, least=1)[0]
         if not hasattr(self, "_stream"):
             self._stream = SamplingStream(integer_seeds(self.random_state, 1)[0])
         rng = np.random.RandomState(self._stream.next(random_state))
-        if isinstance(sampler, ReverseSampler):
-            return self._sample_reverse(part, sampler, n_samples, init, rng)
-        return self._sample_chains(part, sampler, n_samples, init, rng)
-
-    def _sample_chains(
-        self,
-        part: Any,
-        sampler: Sampler,
-        n_samples: int,
-        init: ArrayLike | None,
-        rng: np.random.RandomState,
-    ) -> np.ndarray:
-        if self.n_steps is not None:
-            raise ValueError(
-                f"The 'n_steps' parameter of {type(self).__name__} is one of samplers over all "
-                f"levels; the steps of a chain are set by burn_in and thin. Got {self.n_steps!r}."
-            )
-        n_chains = min(self.n_chains or n_samples, n_samples)
-        starts = pick(self._starts(part, init, rng), n_chains, rng)
-        n_draws = -(-n_samples // n_chains)
-        steps = {"burn_in": self.burn_in, "thin": self.thin, "n_draws": n_draws}
-        draws, chains = _run(part, sampler, starts, rng, steps, self.sigma)
-        check_draws(draws, starts, chains.step_size, type(self).__name__)
-        by_draw = draws.reshape(n_draws, n_chains, -1)
-        self.step_size_, self.n_steps_ = chains.step_size, chains.n_steps
-        self.displacement_ = np.sqrt(np.mean((by_draw[-1] - starts) ** 2, axis=0))
-        self.r_hat_ = split_r_hat(by_draw)
-        return draws[:n_samples]
+        if sampler is None:
+            rows = self._sample_chains(source, n_samples, init, rng)
+        else:
+            shown = getattr(self, "_rows", None) if shown is None else _frame(shown)
+            rows = self._sample_reverse(source, sampler, n_samples, shown, rng)
+        return check_finite_draws(rows, type(self).__name__)
 
     def _sample_reverse(
         self,
-        part: Any,
+        source: ScoreSource,
         sampler: ReverseSampler,
         n_samples: int,
-        init: ArrayLike | None,
+        shown: Shown | None,
         rng: np.random.RandomState,
     ) -> np.ndarray:
-        for name in ("sigma", "step_size", "burn_in", "n_chains"):
+        for name in _OF_CHAINS:
             if getattr(self, name) is not None:
                 raise ValueError(
                     f"The {name!r} parameter of {type(self).__name__} is one of Markov chains; "
@@ -297,77 +298,95 @@ class ScoreBasedSampler(SetOutput, OneKindOfScore, BaseEstimator):
         for name in ("step_size_", "displacement_", "r_hat_"):
             self.__dict__.pop(name, None)
         self.n_steps_ = self.n_steps or sampler.n_steps
-        if isinstance(part, DiffusionScoreEstimator):
-            draws = part.sample(n_samples, rng, method=sampler, n_steps=self.n_steps_)
-            return np.asarray(draws)
-        init = self.init if init is None else init
-        if init is None and not hasattr(self, "_rows"):
+
+        def draw(n: int) -> np.ndarray:
+            return source.leave(source.run_reverse(sampler, n, self.n_steps_, rng, shown))[0]
+
+        return draw_enough(draw, n_samples)
+
+    def _sample_chains(
+        self,
+        source: ScoreSource,
+        n_samples: int,
+        init: ArrayLike | None,
+        rng: np.random.RandomState,
+    ) -> np.ndarray:
+        if self.n_steps is not None:
             raise ValueError(
-                f"{type(self).__name__} does not know the location and scale of the rows that the "
-                "score belongs to: pass some such rows as init, or to fit."
+                f"The 'n_steps' parameter of {type(self).__name__} is one of samplers over all "
+                f"levels; the steps of a chain are set by burn_in and thin. Got {self.n_steps!r}."
             )
-        frame = self._rows if init is None else _frame(first_rows(self, init)[0])
-        draws = _run_callable_reverse(part, sampler, n_samples, self.n_steps_, frame, rng)
-        return check_finite_draws(draws, type(self).__name__)
+        sampler, sigma = self._chain(source)
+        starts = self._starts(source, init, n_samples, rng)
+        runs: list[Run] = []
 
-    def _sampler(self, part: Any) -> Sampler | ReverseSampler:
-        """The method, with the parameters of this object that it knows."""
-        sampler = self.method
-        if isinstance(sampler, str):
-            name = self._automatic(part) if sampler == "auto" else sampler
-            sampler = REVERSE_SAMPLERS[name]() if name in REVERSE_SAMPLERS else None
-        if isinstance(sampler, ReverseSampler) and not _knows_all_levels(part):
-            raise ValueError(
-                f"{type(sampler).__name__} needs the score at every noise level: that of a "
-                "DiffusionScoreEstimator, or a callable score(X, sigma). Got "
-                f"{part!r}: use method='langevin' or 'walk_jump'."
-            )
-        return self._chain_sampler(name, part) if sampler is None else sampler
+        def draw(n: int) -> np.ndarray:
+            n_chains = min(self.n_chains or n, n)
+            begun = pick(starts, n_chains, rng)
+            steps = {"burn_in": self.burn_in, "thin": self.thin, "n_draws": -(-n // n_chains)}
+            drawn, chains = source.run_chains(sampler, begun, sigma, rng, **steps)
+            check_draws(drawn, begun, chains.step_size, type(self).__name__)
+            warn_of_copies(drawn[-n_chains:], begun, starts, type(self).__name__)
+            runs.append(Run(chains, *source.leave(drawn), *source.leave(begun)))
+            return runs[-1].rows[: np.count_nonzero(runs[-1].kept[:n])]
 
-    def _automatic(self, part: Any) -> str:
-        """The name of the method "auto"."""
-        if _knows_all_levels(part):
-            return DEFAULT_METHOD
-        jumps = self._level(part) is not None and getattr(part, "noise", "gaussian") == "gaussian"
-        return "walk_jump" if jumps else "langevin"
+        rows = draw_enough(draw, n_samples)
+        self.step_size_, self.n_steps_ = runs[0].chains.step_size, runs[0].chains.n_steps
+        self.displacement_, self.r_hat_ = displacement(runs), runs[0].r_hat()
+        return rows
 
-    def _level(self, part: Any) -> float | None:
-        """Noise level of the score: the given one where it is known, else that of the part."""
-        known = getattr(part, "sigma_", None)
-        if self.sigma is None or isinstance(part, DiffusionScoreEstimator):
-            return self.sigma or known
-        if known not in (None, self.sigma):
-            raise ValueError(
-                f"The 'sigma' parameter of {type(self).__name__} must be the level that the "
-                f"estimator was fitted at, {known}, or None. Got {self.sigma!r} instead."
-            )
-        return self.sigma
+    def _reverse_sampler(self, source: ScoreSource) -> ReverseSampler | None:
+        """The method, where it goes down all levels: refused where the score does not know them."""
+        method = self.method
+        if isinstance(method, str) and method == "auto":
+            of_chains = any(getattr(self, name) is not None for name in _OF_CHAINS)
+            method = DEFAULT_METHOD if source.all_levels and not of_chains else None
+        if isinstance(method, str) and method in REVERSE_SAMPLERS:
+            method = REVERSE_SAMPLERS[method]()
+        if not isinstance(method, ReverseSampler):
+            return None
+        if not source.all_levels:
+            raise source.refusal(method)
+        return method
 
-    def _chain_sampler(self, name: str, part: Any) -> Sampler:
-        cls, sigma = SAMPLERS[name], self._level(part)
-        given = {"sigma": sigma, "step_size": self.step_size}
+    def _chain(self, source: ScoreSource) -> tuple[Sampler, float | None]:
+        """The method, with the parameters of this object that it knows, and its level."""
+        sigma = source.level(self._asked_level())
+        if isinstance(self.method, Sampler):
+            return self.method, sigma
+        name = self.method
+        if name == "auto":
+            name = "kinetic_langevin" if sigma is None else "walk_jump"
+        cls, given = SAMPLERS[name], {"sigma": sigma, "step_size": self.step_size}
         if "sigma" in cls._parameter_names() and sigma is None:
             raise ValueError(
                 f"method={name!r} of {type(self).__name__} needs the noise level of the score, "
-                f"and {part!r} has no sigma_. Pass sigma, or use method='langevin'."
+                f"and {source.part!r} has no sigma_. Pass sigma where it knows several, or use "
+                "method='langevin'."
             )
-        return cls(**{key: given[key] for key in cls._parameter_names() if key in given})
+        return cls(**{key: given[key] for key in cls._parameter_names() if key in given}), sigma
 
-    def _starts(self, part: Any, init: ArrayLike | None, rng: np.random.RandomState) -> np.ndarray:
-        """Given rows, else the part's kept training rows, else draws of its own."""
-        init = self.init if init is None else init
-        if init is None and hasattr(part, "chain_starts_"):
-            return part.chain_starts_
-        if init is None and hasattr(part, "sample"):
-            return np.asarray(part.sample(_OWN_STARTS, random_state=rng))
-        if init is None:
+    def _asked_level(self) -> float | None:
+        """That of this object, or of a method that is an object with one."""
+        own = getattr(self.method, "sigma", None)
+        if None not in (own, self.sigma) and own != self.sigma:
+            raise ValueError(
+                f"The 'sigma' parameter of {type(self).__name__} must be that of its method, "
+                f"{self.method!r}, or None. Got {self.sigma!r} instead."
+            )
+        return self.sigma if own is None else own
+
+    def _starts(
+        self, source: ScoreSource, init: ArrayLike | None, n: int, rng: np.random.RandomState
+    ) -> np.ndarray:
+        """Given rows, else those that the source has, in its space."""
+        starts = source.starts(n, rng) if init is None else source.enter(init)
+        if starts is None:
             raise ValueError(
                 f"{type(self).__name__} has no rows for its chains to start from: pass init, an "
                 "array of shape (n_starts, n_features) that covers every mode of the density."
             )
-        if hasattr(part, "n_features_in_"):
-            return check_rows(part, init).astype(np.float64)
-        return first_rows(self, init, least=1)[0].astype(np.float64)
+        return starts
 
     @property
     def covariance_(self) -> np.ndarray:
@@ -390,10 +409,25 @@ class ScoreBasedSampler(SetOutput, OneKindOfScore, BaseEstimator):
         return self._part().score_samples(X)
 
     @available_if(_part_has("score"))
-    def score(self, X: ArrayLike, y: object = None, **options: Any) -> float:
-        """The estimator's `score`."""
+    def score(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """The estimator's `score`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+            Higher is better; in which units, the estimator says.
+        """
         self._warn_of_kind()
-        return self._part().score(X, y, **options)
+        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+        return self._part().score(X, y, **weights)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -401,105 +435,15 @@ class ScoreBasedSampler(SetOutput, OneKindOfScore, BaseEstimator):
         return tags
 
 
-def _knows_all_levels(part: Any) -> bool:
-    """Whether the score is one of every level: a diffusion estimator's, or of (X, sigma)."""
-    if isinstance(part, DiffusionScoreEstimator):
-        return True
-    if hasattr(part, "score_function"):
-        return False
-    try:
-        arguments = list(inspect.signature(part).parameters.values())
-    except ValueError:  # a callable that does not say what it takes
-        return False
-    return len(arguments) > 1 and (
-        arguments[1].name == "sigma" or arguments[1].default is inspect.Parameter.empty
-    )
+def _inner(sampler: ScoreBasedSampler) -> Any:
+    """The estimator, fitted or not yet, without what is wrapped around it, or the callable."""
+    return unwrapped(getattr(sampler, "estimator_", sampler.estimator))
 
 
-def _frame(rows: np.ndarray) -> tuple[np.ndarray, float]:
-    """Location (d,) and root mean square deviation of rows."""
+@score_source.register
+def _(part: ScoreBasedSampler) -> ScoreSource:
+    return score_source(_inner(part))
+
+
+def _frame(rows: np.ndarray) -> Shown:
     return rows.mean(axis=0), float(np.sqrt(rows.var(axis=0).mean())) or 1.0
-
-
-def _run_callable_reverse(
-    score: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    sampler: ReverseSampler,
-    n_samples: int,
-    n_steps: int,
-    frame: tuple[np.ndarray, float],
-    rng: np.random.RandomState,
-) -> np.ndarray:
-    """Draws in the units of X of a score that is known at every level."""
-    location, scale = frame
-    process = VarianceExploding()
-    levels = process.sigma_min, process.sigma_max
-    angles = solver_angles(
-        process.grid, process, n_steps, *levels, from_infinity=sampler.from_infinity
-    )
-
-    def standardized_score(z: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-        return scale * _checked_scores(score(location + scale * z, scale * sigma), z)
-
-    shape, seed = (n_samples, len(location)), int(rng.randint(2**31 - 1))
-    path = run_callable_reverse(sampler, standardized_score, shape, angles, levels, seed)
-    return location + scale * array(path.draws)
-
-
-def _at_level(score: Callable[..., np.ndarray], sigma: float | None) -> Any:
-    """A callable score of every level, at the level of a chain."""
-    if sigma is None:
-        raise ValueError(
-            "A chain moves at one noise level, and the score is one of every level, score(X, "
-            "sigma): pass sigma to ScoreBasedSampler, or use a sampler over all levels."
-        )
-    return lambda X: score(X, np.full((len(X), 1), sigma))
-
-
-def _checked_scores(scores: Any, rows: np.ndarray) -> np.ndarray:
-    scores = np.asarray(scores, dtype=np.float64)
-    if scores.shape != rows.shape:
-        raise ValueError(
-            f"The score must return an array of the shape of its rows, {rows.shape}. "
-            f"Got {scores.shape} instead."
-        )
-    return scores
-
-
-def _run(
-    part: Any,
-    sampler: Sampler,
-    starts: np.ndarray,
-    rng: np.random.RandomState,
-    steps: dict,
-    sigma: float | None,
-) -> tuple[np.ndarray, Chains]:
-    """Draws in the units of X, from the coordinates that suit the score."""
-    if isinstance(part, BaseScoreEstimator):
-        return part._run_chains(sampler, starts, rng, sigma, **steps)
-    seed = int(rng.randint(2**31 - 1))
-    score, location, factor = part, 0.0, np.eye(starts.shape[1])
-    if _knows_all_levels(part):
-        score = _at_level(part, sigma)
-    if hasattr(part, "score_function"):
-        score = part.score_function
-    if hasattr(part, "covariance_"):
-        location, factor = part.location_, np.linalg.cholesky(part.covariance_)
-
-    def standardized_score(z: np.ndarray) -> np.ndarray:
-        return _checked_scores(score(location + z @ factor.T), z) @ factor
-
-    z = np.linalg.solve(factor, (starts - location).T).T
-    chains = run_callable_chains(sampler, standardized_score, z, seed, **steps)
-    return location + array(chains.draws) @ factor.T, chains
-
-
-def split_r_hat(draws: np.ndarray) -> np.ndarray | None:
-    """Potential scale reduction of (n_draws, n_chains, d) with every chain cut in two."""
-    half = len(draws) // 2
-    if half < 2 or draws.shape[1] < 2:
-        return None
-    halves = np.concatenate([draws[:half], draws[half : 2 * half]], axis=1)
-    within = halves.var(axis=0, ddof=1).mean(axis=0)
-    between = halves.mean(axis=0).var(axis=0, ddof=1)
-    safe = np.where(within > 0, within, 1.0)
-    return np.where(within > 0, np.sqrt((half - 1) / half + between / safe), 1.0)

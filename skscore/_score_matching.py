@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from skscore._base import BaseScoreEstimator
 from skscore._bridge import FittedNetwork
-from skscore._chains import check_draws, check_n_samples, pick
+from skscore._chains import check_draws, check_n_samples, pick, warn_of_copies
 from skscore._documentation import shared_documentation
 from skscore._fitting import FitData, Objective
 from skscore._level_search import level_grid, search_levels
@@ -33,9 +33,10 @@ from skscore.losses import (
 )
 from skscore.metrics import hyvarinen_scorer
 from skscore.noise import KERNELS
-from skscore.samplers import Sampler, UnadjustedLangevin, WalkJump
+from skscore.samplers import KineticLangevin, Sampler, WalkJump
 
 _SEARCH_FRACTION = 0.2  # rows on which sigma="auto" judges the levels
+_EDGE_ADVICE = "Search a wider range by the sigmas of DenoisingScoreEstimatorCV, or give a sigma."
 
 
 class _OneLevel(ABC):
@@ -97,13 +98,21 @@ class _OneLevel(ABC):
         ------
         SamplingDivergedError
             Where a chain leaves the finite numbers.
+
+        Warns
+        -----
+        SlowMixingWarning
+            Where more than one draw in twenty is a near-copy of the row it started from.
         """
         n_samples = check_n_samples(n_samples)
         check_fitted(self)
         rng = np.random.RandomState(self._stream.next(random_state))
-        starts = pick(self._starts(init), n_samples, rng)
+        rows = self._starts(init)
+        starts = pick(rows, n_samples, rng)
         draws, chains = self._run_chains(self._sampler(), starts, rng, burn_in=None)
-        return check_draws(draws, starts, chains.step_size, type(self).__name__)
+        check_draws(draws, starts, chains.step_size, type(self).__name__)
+        warn_of_copies(draws, starts, rows, type(self).__name__)
+        return draws
 
 
 class _WithoutNoise(_OneLevel):
@@ -122,7 +131,7 @@ class _WithoutNoise(_OneLevel):
         return {}
 
     def _sampler(self) -> Sampler:
-        return UnadjustedLangevin()
+        return KineticLangevin()
 
     def score_function(self, X: ArrayLike) -> np.ndarray:
         """``s(x) = grad_x log p(x)`` in input space.
@@ -410,7 +419,8 @@ class DenoisingScoreEstimator(OneNoiseLevel, BaseScoreEstimator):
         Standard deviation of the noise in the standardised coordinates, where every column
         has variance one (with ``standardize=None``: in the units of X).  "auto" holds a fifth of
         the rows out and takes that of ten levels from 0.01 to 1 whose score is best there, by
-        the search of :class:`DenoisingScoreEstimatorCV` on this one split.
+        the search of :class:`DenoisingScoreEstimatorCV` on this one split; where that is 0.01 or
+        1, a `NoiseRangeWarning` says so.
     noise : {"gaussian"}, default="gaussian"
         A key of :data:`skscore.noise.KERNELS`.
     <parameters>
@@ -503,4 +513,6 @@ class DenoisingScoreEstimator(OneNoiseLevel, BaseScoreEstimator):
             return previous.spec.sigma, {}
         parts = split(data.rows, _SEARCH_FRACTION, data.rng)
         search = search_levels(self, data, level_grid(data, self.standardize), [parts])
-        return float(search.sigmas[search.best()]), {}
+        chosen = search.best()
+        search.warn_of_edge(chosen, f"sigma='auto' of {type(self).__name__}", _EDGE_ADVICE)
+        return float(search.sigmas[chosen]), {}

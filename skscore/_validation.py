@@ -70,11 +70,14 @@ __all__ = [
     "importable",
     "integer_seeds",
     "routed_weights",
+    "routing_enabled",
     "rows_like",
     "rows_of",
     "score_request",
     "solved_results",
     "some_of",
+    "unnamed",
+    "unwrapped",
     "without_rows",
 ]
 
@@ -119,9 +122,27 @@ def check_rows(estimator: Any, X: ArrayLike) -> np.ndarray:
 def check_unnamed_rows(estimator: Any, X: ArrayLike) -> np.ndarray:
     """Validated rows for a fitted estimator, of its number of columns but not its own columns."""
     check_is_fitted(estimator)
+    return _validated(
+        unnamed(estimator), X if issparse(X) else np.asarray(from_user(X)), reset=False
+    )
+
+
+def unnamed(estimator: Any) -> Any:
+    """A shallow copy of a fitted estimator that knows no column names, and asks for none."""
     shell = copy.copy(estimator)
     shell.__dict__.pop("feature_names_in_", None)
-    return _validated(shell, X if issparse(X) else np.asarray(from_user(X)), reset=False)
+    return shell
+
+
+def unwrapped(estimator: Any) -> Any:
+    """What is inside frozen estimators and searches: of a fitted search the best estimator."""
+    while True:
+        if isinstance(estimator, FrozenEstimator):
+            estimator = estimator.estimator
+        elif hasattr(estimator, "refit") and hasattr(estimator, "estimator"):
+            estimator = getattr(estimator, "best_estimator_", estimator.estimator)
+        else:
+            return estimator
 
 
 def check_table(X: ArrayLike, owner: str) -> np.ndarray:

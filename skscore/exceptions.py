@@ -11,6 +11,7 @@ __all__ = [
     "NotFittedError",
     "SamplingDivergedError",
     "ScoreKindWarning",
+    "SlowMixingWarning",
     "StepLimitError",
     "SupportWarning",
     "TiesWarning",
@@ -36,6 +37,10 @@ class TrainingDivergedError(FloatingPointError):
 
 class SamplingDivergedError(FloatingPointError):
     """Markov chains left the finite numbers."""
+
+
+class SlowMixingWarning(ConvergenceWarning):
+    """Markov chains stayed near the rows that they started from: their draws are near-copies."""
 
 
 class NonFiniteResultError(FloatingPointError):

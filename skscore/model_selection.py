@@ -80,7 +80,9 @@ class DenoisingScoreEstimatorCV(OneNoiseLevel, BaseScoreEstimator):
     The networks of the search see rows at all levels, with half the patience of
     `n_iter_no_change`; those of a grid search see one level.  They differ in their errors, so the
     criterion of the search is not that of the fitted estimator, only about: evaluate that on rows
-    of its own.  With `warm_start` and in `partial_fit` the level of the fit before stays.
+    of its own.  Where the chosen level is the least or the largest, a `NoiseRangeWarning` says what
+    it gains over the next one: a better level may lie beyond.  With `warm_start` and in
+    `partial_fit` the level of the fit before stays.
 
     References
     ----------
@@ -174,6 +176,7 @@ class DenoisingScoreEstimatorCV(OneNoiseLevel, BaseScoreEstimator):
             return previous.spec.sigma, {name: getattr(self, name) for name in names}
         search = search_levels(self, data, self._grid(data), self._folds(data), self.n_jobs)
         chosen = search.best(one_std_error=self.one_std_error)
+        search.warn_of_edge(chosen, type(self).__name__, "Give levels beyond it as sigmas.")
         return float(search.sigmas[chosen]), {
             "sigmas_": search.sigmas,
             "best_index_": chosen,

@@ -35,7 +35,7 @@ class _Check:
     def applies(self, fitted: Any) -> bool:
         known = fitted.get_params()
         has_parameters = all(set(_checks.places(p)) & set(known) for p in self.parameters)
-        noised = hasattr(fitted, "sigma_") or hasattr(getattr(fitted, "estimator_", None), "sigma_")
+        noised = any(hasattr(part, "sigma_") for part in _checks.inside(fitted))
         has_methods = all(hasattr(fitted, m) for m in self.methods)
         return has_parameters and has_methods and not (self.clean and noised)
 

@@ -195,3 +195,21 @@ def test_draws_of_a_closed_form_have_its_moments(kind):
     np.testing.assert_allclose(rows.mean(0), w @ means, atol=0.02)
     np.testing.assert_allclose(np.cov(rows.T), between + covariance(law), atol=0.03)
     np.testing.assert_array_equal(law.sample(5, 3), law.sample(5, 3))
+
+
+@each_kind
+def test_the_field_of_a_closed_form_is_that_of_its_scores_with_noise(kind):
+    """In other coordinates, at angles of each row, whatever rows are beside it."""
+    law, rng = closed_form(kind), np.random.RandomState(1)
+    location, turn = rng.standard_normal(3), rng.standard_normal((3, 3)) * [0.5, 1.0, 3.0]
+    field = law.field(location, turn.T)
+    y = torch.tensor(rng.standard_normal((40, 3)))
+    theta = torch.linspace(0.05, 1.5, 40, dtype=torch.float64)[:, None]
+    F, means = field(y, theta), (law._law.means.numpy() - location) @ turn
+    inner = turn.T @ covariance(law) @ turn + np.zeros((5, 1, 1))
+    twin = _bridge.ClosedForm(law._law.weights.numpy(), means, inner)
+    for i in range(0, 40, 13):
+        row, sigma, cos = y[i : i + 1], theta[i].tan().item(), theta[i].cos().item()
+        score = torch.tensor(twin.noised(sigma).score(row.numpy() / cos) / cos)
+        torch.testing.assert_close(F[i : i + 1], -sigma * (row + score), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(field(row, theta[i : i + 1]), F[i : i + 1])

@@ -1,6 +1,7 @@
 """Starts of chains, and seeds for calls without one."""
 
 import pickle
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,11 +12,13 @@ from skscore._chains import (
     SamplingStream,
     check_draws,
     check_n_samples,
+    draw_enough,
     merged_starts,
     pick,
     resample,
+    warn_of_copies,
 )
-from skscore.exceptions import SamplingDivergedError
+from skscore.exceptions import SamplingDivergedError, SlowMixingWarning
 
 ROWS = np.arange(100.0)[:, None]
 
@@ -88,3 +91,61 @@ def test_draws_that_blew_up_are_refused_with_numbers(far):
     draws[3, 1] = far
     with pytest.raises(SamplingDivergedError, match="1 of 10 draws of Me .*step size was 0.5"):
         check_draws(draws, np.ones((4, 2)), 0.5, "Me")
+
+
+def test_rows_that_are_lost_are_drawn_again_until_there_are_enough():
+    asked = []
+
+    def draw(n):
+        asked.append(n)
+        return ROWS[:n:3]
+
+    assert draw_enough(draw, 20).shape == (20, 1)
+    assert asked[0] == 20
+    assert sum(asked) < 100
+    asked.clear()
+    draw_enough(draw, 20, share=0.5)
+    assert asked[0] == 44
+
+
+def test_draws_that_are_nearly_all_lost_end_in_an_error():
+    with pytest.raises(ValueError, match="draws of the last step only 0 are in the image"):
+        draw_enough(lambda n: ROWS[:0], 3)
+
+
+def near(share, n=400, scale=(1.0, 1.0)):
+    """Rows, and draws of which a share hardly moved and the others are fresh."""
+    generator = np.random.default_rng(0)
+    rows, draws = generator.normal(size=(2, n, 2))
+    moved = generator.uniform(size=n) < share
+    draws[moved] = rows[moved] + 1e-3 * generator.normal(size=(moved.sum(), 2))
+    return draws * scale, rows * scale
+
+
+@pytest.mark.parametrize("scale", [(1.0, 1.0), (1e6, 1e-6)])
+@pytest.mark.parametrize("share", [0.2, 1.0])
+def test_near_copies_are_warned_of_with_their_share_in_any_units(share, scale):
+    draws, rows = near(share, scale=scale)
+    with pytest.warns(SlowMixingWarning, match="% of the draws of Me .* near-copies") as caught:
+        warn_of_copies(draws, rows, rows, "Me")
+    said = str(caught[0].message)
+    assert int(said.split("%")[0]) == pytest.approx(100 * share, abs=5)
+    displacement = float(said.split("displacement is ")[1].split()[0])
+    assert displacement == pytest.approx(np.sqrt(2 * (1 - share) + 1e-6 * share), rel=0.1)
+
+
+@pytest.mark.parametrize("n", [10, 49, 400])
+def test_fresh_draws_and_a_handful_of_rows_are_passed_over(n):
+    draws, rows = near(0.0, n)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_copies(draws, rows, rows, "Me")
+        warn_of_copies(rows[:10], rows[:10], rows, "Me")  # too few to tell
+
+
+def test_copies_of_rows_that_stand_twice_are_not_held_against_the_chains():
+    _, rows = near(0.0)
+    twice = np.concatenate([rows, rows])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_copies(rows, rows, twice, "Me")

@@ -7,8 +7,9 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
-from sklearn.model_selection import KFold
+from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.neighbors import KernelDensity
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skscore import (
@@ -20,6 +21,7 @@ from skscore import (
     ImplicitScoreEstimator,
     ScoreBasedSampler,
     SlicedScoreEstimator,
+    make_density_pipeline,
 )
 from skscore.networks import MLP
 from skscore.noise import VarianceExploding
@@ -43,6 +45,9 @@ SKLEARN_CASES = [
     DensityScoreEstimator(KernelDensity(kernel="exponential")),
     ScoreBasedSampler(DenoisingScoreEstimator(**BRIEF)),
     ScoreBasedSampler(DiffusionScoreEstimator(**BRIEF)),
+    ScoreBasedSampler(DensityScoreEstimator(KernelDensity())),
+    ScoreBasedSampler(make_density_pipeline(StandardScaler(), KernelDensity())),
+    ScoreBasedSampler(GridSearchCV(DensityScoreEstimator(KernelDensity()), {}, cv=2)),
 ]
 
 

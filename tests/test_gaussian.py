@@ -10,7 +10,7 @@ from scipy.stats import multivariate_normal
 
 from skscore._calculus import divergence, gradient
 from skscore._canonical import field_from_score
-from skscore._gaussian import GaussianMixture, IsotropicMixture, MixtureField
+from skscore._gaussian import GaussianMixture, IsotropicMixture, KernelField, MixtureField
 
 VARIANCE = 0.6
 each_shape = pytest.mark.parametrize(("k", "d"), [(1, 1), (3, 1), (1, 3), (4, 3)])
@@ -234,3 +234,16 @@ def test_vectors_of_low_precision_are_made_orthonormal():
     assert (field.vectors.mT @ field.vectors - identity).abs().max() > 1e-9
     field.refine()
     close(field.vectors.mT @ field.vectors, identity, 1e-12)
+
+
+@each_shape
+def test_the_field_of_kernels_is_that_of_a_mixture_of_one_covariance(k, d):
+    variances, means = spd(d, seed=1).diagonal() * 0.3, 2 * normal(k, d, seed=2)
+    log_weights, y = normal(k, seed=3).log_softmax(0), 2 * normal(7, d, seed=4)
+    field = MixtureField(k, d).double()
+    field.log_weights, field.means = log_weights, means
+    field.variances = variances.expand(k, d)
+    kernels = KernelField(log_weights, means, variances)
+    ends = torch.tensor([[0.0], [1e-3], [math.pi / 2]], dtype=torch.float64)
+    for theta in (*ends[:, None], torch.linspace(0, 1.5, 7, dtype=torch.float64)[:, None]):
+        torch.testing.assert_close(kernels(y, theta), field(y, theta), rtol=1e-9, atol=1e-9)

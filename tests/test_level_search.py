@@ -1,5 +1,7 @@
 """One network over all levels of a grid judges them on held-out rows."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from skscore._fitting import first_data
 from skscore._level_search import LevelSearch, level_grid, search_levels
 from skscore._rows import folds, given_folds
 from skscore.datasets import make_gaussian, make_moons
+from skscore.exceptions import NoiseRangeWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -49,6 +52,36 @@ def test_the_rule_of_one_standard_error_goes_by_differences():
     assert clear.best() == clear.best(one_std_error=True) == 0
     blurred = searched([hard + 1, hard + 0.9 + rng.normal(size=100) * 3, hard])
     assert blurred.best(one_std_error=True) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "chosen", "words"),
+    [
+        (
+            [3.0, 2.0, 0.0],
+            0,
+            "least of its noise levels, 1, .* 1 \\+- 0 above that .* level, 2. .*",
+        ),
+        (
+            [0.0, 2.0, 2.5],
+            2,
+            "largest of its noise levels, 3, .* 0.5 \\+- 0 above that .* level, 2. ",
+        ),
+        ([1.0, 0.0], 0, "least of its noise levels"),
+        ([0.0, 1.0], 1, "largest of its noise levels"),
+    ],
+)
+def test_a_level_at_the_edge_is_warned_of_with_what_it_gains(values, chosen, words):
+    search = searched(np.repeat(np.array(values)[:, None], 4, axis=1))
+    assert search.best() == chosen
+    with pytest.warns(NoiseRangeWarning, match=f"Me chose the {words}.*do this"):
+        search.warn_of_edge(chosen, "Me", "do this")
+
+
+def test_a_level_inside_the_range_is_not_warned_of():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        searched([[0.0], [1.0], [0.0]]).warn_of_edge(1, "Me", "do this")
 
 
 def test_the_grid_is_in_standard_deviations_or_in_units_of_the_rows():

@@ -7,9 +7,16 @@ import torch
 from sklearn.base import clone
 
 from skscore._gaussian import IsotropicMixture
-from skscore.samplers import SAMPLERS, Sampler, UnadjustedLangevin, WalkJump, run_chains
+from skscore.samplers import (
+    SAMPLERS,
+    KineticLangevin,
+    Sampler,
+    UnadjustedLangevin,
+    WalkJump,
+    run_chains,
+)
 
-MEMBERS = {"langevin": {}, "walk_jump": {"sigma": 0.5}}
+MEMBERS = {"langevin": {}, "kinetic_langevin": {}, "walk_jump": {"sigma": 0.5}}
 each_member = pytest.mark.parametrize("name", SAMPLERS)
 
 
@@ -69,42 +76,137 @@ def test_default_step_keeps_the_covariance_of_a_correlated_gaussian(scale):
     assert ratios.max() < 1.12
 
 
-@pytest.mark.parametrize(("sigma", "step_size"), [(0.3, None), (1.0, None), (1.0, 1.5)])
-def test_walk_jump_has_the_exact_variance_of_the_posterior_mean(sigma, step_size):
-    # For N(0, 1) the walk's law has variance tau^2 = 1 + sigma^2, the jump divides by tau^2:
-    # 1 / (1 + sigma^2) for exact draws, times the bias of the walk after its steps.
-    tau2, steps = 1 + sigma**2, 30
+COVARIANCES = {
+    "one column": [[1.0]],
+    "two scales": [[1.0, 0.0], [0.0, 0.01]],
+    "correlated": [[4.0, 1.8, 0.5], [1.8, 1.0, 0.2], [0.5, 0.2, 0.3]],
+    "five columns": (0.2 * torch.eye(5) + 0.8).tolist(),
+}
+
+
+def gaussian(name, sigma=0.0):
+    """Rows of a Gaussian, the score with noise of a level, and what whitens draws."""
+    covariance = torch.tensor(COVARIANCES[name], dtype=torch.float64)
+    L = torch.linalg.cholesky(covariance)
+    noised = covariance + sigma**2 * torch.eye(len(L), dtype=torch.float64)
+    precision = torch.linalg.inv(noised)
+
+    def whiten(x):
+        return torch.linalg.solve_triangular(L, x.T, upper=False).T
+
+    return normal(20_000, len(L)) @ L.T, lambda x: -x @ precision, whiten
+
+
+def assert_identity(whitened):
+    """Covariance within 2 % of the identity along every axis, and the Monte-Carlo error of it."""
+    n = len(whitened)
+    assert (
+        torch.linalg.eigvalsh(whitened.T.cov().reshape(2 * [whitened.shape[1]])) - 1
+    ).abs().max() < 0.02 + 2 * (2 / n) ** 0.5
+
+
+@pytest.mark.parametrize("name", COVARIANCES)
+@pytest.mark.parametrize("sigma", [0.1, 0.5, 1.0, 2.0])
+def test_a_walk_with_its_jump_gives_a_gaussian_its_own_covariance(name, sigma):
+    """The posterior mean alone left 1 / (1 + sigma^2) of the variance of N(0, 1)."""
+    rows, score, whiten = gaussian(name, sigma)
+    for burn_in in (0, 25):  # the jump by itself, and after the walk
+        chains = run_chains(WalkJump(sigma), score, rows, burn_in=burn_in, generator=seeded())
+        assert_identity(whiten(chains.draws))
+
+
+@pytest.mark.parametrize("name", COVARIANCES)
+@pytest.mark.parametrize("step_size", [None, 0.5, 2.0])  # in units of the smallest variance
+def test_kinetic_chains_keep_the_covariance_of_a_gaussian_at_any_step(name, step_size):
+    rows, score, whiten = gaussian(name)
+    if step_size is not None:
+        least = torch.linalg.eigvalsh(torch.tensor(COVARIANCES[name]).double()).min()
+        step_size = step_size * least.item()
+    chains = run_chains(KineticLangevin(step_size), score, rows, burn_in=30, generator=seeded())
+    assert_identity(whiten(chains.draws))
+
+
+def test_kinetic_chains_forget_their_starts_where_langevin_does_not():
+    """A law 50 times as long as wide: the correlation with the starts, after equal steps."""
+    rows = normal(2000, 2) * torch.tensor([1.0, 0.02])
+
+    def kept(sampler):
+        x = run_chains(
+            sampler,
+            lambda x: -x / torch.tensor([1.0, 0.02]).double() ** 2,
+            rows,
+            burn_in=300,
+            generator=seeded(),
+        ).draws
+        return torch.corrcoef(torch.stack([x[:, 0], rows[:, 0]]))[0, 1].abs()
+
+    assert kept(KineticLangevin()) < 0.15
+    assert kept(UnadjustedLangevin()) > 0.9
+
+
+@pytest.mark.parametrize("sigma", [0.005, 0.1, 1.0])
+@pytest.mark.parametrize("curvature", [1.0, 1e3, 1e9])
+def test_steps_of_the_walk_are_bounded_whatever_the_score_says(sigma, curvature):
     chains = run_chains(
-        WalkJump(sigma, step_size),
-        lambda y: -y / tau2,
-        normal(40_000, 1),
-        burn_in=steps,
+        WalkJump(sigma),
+        lambda y: -min(curvature, sigma**-2) * y,
+        normal(60, 1),
+        burn_in=None,
         generator=seeded(),
     )
-    variance = tau2
-    for _ in range(steps):
-        variance = (1 - chains.step_size / (2 * tau2)) ** 2 * variance + chains.step_size
-    assert_variance(chains.draws, variance / tau2**2)
-    assert variance / tau2**2 == pytest.approx(1 / (1 + sigma**2), rel=0.3)
+    assert 20 <= chains.n_steps <= 1000
+    assert chains.step_size >= sigma**2 / 4
 
 
-def test_walk_jump_starts_in_the_noised_law():
-    chains = run_chains(
-        WalkJump(0.5), lambda y: -y / 1.25, normal(40_000, 1), burn_in=0, generator=seeded()
-    )
-    assert_variance(chains.draws, 1 / 1.25)
+@pytest.mark.parametrize("sigma", [0.005, 0.02])
+def test_steps_of_the_walk_see_structure_as_fine_as_the_level(sigma, generator):
+    """Waves of a few levels' length, in a table whose spread is a thousand levels."""
+    curvature, wave = 0.5 / sigma**2, 8 * sigma / (2 * torch.pi)
+
+    def score(y):
+        return -curvature * wave * torch.sin(y / wave)
+
+    step_size = WalkJump(sigma).tuned(score, normal(200, 20), generator).step_size
+    assert step_size == pytest.approx(1 / curvature, rel=0.2)
 
 
-@pytest.mark.parametrize("name", ["langevin", "walk_jump"])
+@pytest.mark.parametrize("n_columns", [17, 40])
+@pytest.mark.parametrize("sigma", [0.1, 0.5])
+def test_the_jump_of_many_columns_needs_few_products(n_columns, sigma):
+    """Rows of decaying variances: from 1 to 0.01, in more columns than there are products."""
+    variances = torch.logspace(0, -2, n_columns, dtype=torch.float64)
+    calls = []
+
+    def score(y):
+        calls.append(len(y))
+        return -y / (variances + sigma**2)
+
+    rows = normal(4000, n_columns) * variances.sqrt()
+    draws = run_chains(WalkJump(sigma, 1.0), score, rows, burn_in=0, generator=seeded()).draws
+    assert draws.var(0).sum() == pytest.approx(variances.sum().item(), rel=0.03)
+    assert (draws.var(0) / variances - 1).abs().max() < 0.12
+    assert max(calls) * n_columns * 16 <= 2**22
+    n_chunks = -(-len(rows) // max(calls))
+    assert len(calls) == n_chunks * (1 + 2 * 16)
+
+
+def test_a_jump_by_a_learnt_score_takes_no_root_of_a_negative_variance():
+    draws = run_chains(
+        WalkJump(1.0, 0.01), lambda y: -5 * y, normal(100, 2), burn_in=0, generator=seeded()
+    ).draws
+    assert draws.isfinite().all()
+
+
+@each_member
 def test_weights_of_separated_modes_are_those_of_the_starts(name):
     means, weights = torch.tensor([[-5.0], [5.0]]).double(), torch.tensor([0.9, 0.1]).double()
     law = IsotropicMixture(weights, means, 1.0)
     starts = normal(4_000, 1) - 5
     starts[:400] += 10
-    score = law.score if name == "langevin" else law.noised(0.25).score
+    score = law.noised(0.25).score if name == "walk_jump" else law.score
     draws = run_chains(make(name), score, starts, burn_in=100, generator=seeded()).draws
     right = draws > 0
-    assert right.double().mean().item() == pytest.approx(0.1, abs=1e-12)
+    assert right.double().mean().item() == pytest.approx(0.1, abs=1e-3)
     for mode, mean in ((draws[~right], -5.0), (draws[right], 5.0)):
         assert mode.mean().item() == pytest.approx(mean, abs=5 / len(mode) ** 0.5)
 
@@ -116,7 +218,7 @@ def test_default_step_follows_the_units(name):
         sampler = make(name) if name != "walk_jump" else WalkJump(0.5 * c)
         generator = torch.Generator().manual_seed(0)
         rows = c * normal(50, 2)
-        return sampler.resolve_step_size(lambda x: -x / c**2, rows, generator)
+        return sampler.tuned(lambda x: -x / c**2, rows, generator).step_size
 
     assert step(10.0) == pytest.approx(100 * step(1.0))
     assert step(0.1) == pytest.approx(0.01 * step(1.0))
@@ -136,9 +238,10 @@ def test_draws_repeat_with_the_seed_and_differ_with_another(name):
 def test_chains_do_not_see_each_other(name):
     starts, moved = normal(5, 2), normal(5, 2)
     moved[0] += 100.0
+    options = {"step_size": 0.1} | ({} if name == "langevin" else {"friction": 2.0})
     a, b = (
         run_chains(
-            make(name, step_size=0.1), standard_score, x, burn_in=3, n_draws=2, generator=seeded()
+            make(name, **options), standard_score, x, burn_in=3, n_draws=2, generator=seeded()
         ).draws.reshape(2, 5, 2)
         for x in (starts, moved)
     )
@@ -155,11 +258,14 @@ class Counter(Sampler):
     def _default_step_size(self, score, x):
         return 1.0
 
-    def step(self, score, x, h, generator):
-        return x + h
+    def steps_to_cover(self, length):
+        return length
 
-    def finish(self, score, x):
-        return -x
+    def step(self, score, state, generator):
+        return state + self.step_size
+
+    def finish(self, score, state, generator):
+        return -state
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 100])
@@ -204,7 +310,14 @@ def test_global_rng_is_untouched(name):
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), "long"])
 @pytest.mark.parametrize(
     ("name", "parameter"),
-    [("langevin", "step_size"), ("walk_jump", "step_size"), ("walk_jump", "sigma")],
+    [
+        ("langevin", "step_size"),
+        ("kinetic_langevin", "step_size"),
+        ("kinetic_langevin", "friction"),
+        ("walk_jump", "step_size"),
+        ("walk_jump", "friction"),
+        ("walk_jump", "sigma"),
+    ],
 )
 def test_bad_sizes_are_refused_by_name(name, parameter, value):
     sampler = make(name, **{parameter: value})  # the constructor only stores

@@ -1,5 +1,7 @@
 """DenoisingScoreEstimatorCV, and the level "auto" of DenoisingScoreEstimator."""
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -7,6 +9,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, PredefinedS
 
 from skscore import DenoisingScoreEstimator, DenoisingScoreEstimatorCV, _score_matching
 from skscore.datasets import make_moons
+from skscore.exceptions import NoiseRangeWarning
 from skscore.metrics import hyvarinen_scorer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -188,3 +191,30 @@ def test_auto_keeps_its_level_in_partial_fit():
 def test_a_word_other_than_auto_is_refused():
     with pytest.raises(ValueError, match="'sigma' parameter of DenoisingScoreEstimator"):
         DenoisingScoreEstimator(sigma="best").fit(X)
+
+
+EDGES = {
+    "auto": lambda: DenoisingScoreEstimator("auto", **BRIEF),
+    "cv": lambda: DenoisingScoreEstimatorCV(cv=2, **BRIEF),
+    "cv, one standard error": lambda: DenoisingScoreEstimatorCV(cv=2, one_std_error=True, **BRIEF),
+}
+
+
+@pytest.mark.parametrize("make", EDGES.values(), ids=EDGES)
+@pytest.mark.parametrize(("best", "edge"), [(0, "least"), (9, "largest"), (4, None)])
+def test_a_level_chosen_at_the_edge_of_the_range_is_warned_of(make, best, edge, monkeypatch):
+    """Diabetes without `sex` took the least level without a word: 324, 90, 29, 12 down the grid."""
+
+    def criterion(network, standardizer, device, z, sigmas):
+        return np.repeat(-np.abs(np.arange(len(sigmas)) - best)[:, None], len(z), axis=1) * 1.0
+
+    monkeypatch.setattr("skscore._level_search.level_criterion", criterion)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        est = make().fit(X[:100])
+    assert est.sigma_ == pytest.approx(np.geomspace(0.01, 1, 10)[best])
+    said = [w for w in caught if w.category is NoiseRangeWarning]
+    assert len(said) == (edge is not None)
+    if edge:
+        assert f"chose the {edge} of its noise levels" in str(said[0].message)
+        assert said[0].filename == __file__

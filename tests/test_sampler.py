@@ -1,5 +1,6 @@
 """The sampler for any score."""
 
+import itertools
 import warnings
 
 import numpy as np
@@ -15,11 +16,11 @@ from skscore import (
     ScoreBasedSampler,
     SlicedScoreEstimator,
 )
-from skscore._sampler import split_r_hat
+from skscore._chains import split_r_hat
 from skscore.datasets import make_gaussian, make_two_gaussians
 from skscore.exceptions import NotFittedError, SamplingDivergedError
 from skscore.metrics import hyvarinen_scorer
-from skscore.samplers import REVERSE_SAMPLERS, SAMPLERS, Heun, UnadjustedLangevin, WalkJump
+from skscore.samplers import REVERSE_SAMPLERS, SAMPLERS, Heun, UnadjustedLangevin
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -49,16 +50,19 @@ def test_a_callable_needs_starts_and_runs_in_the_units_of_the_rows():
 
 def test_an_exact_density_is_sampled_in_decorrelated_coordinates():
     density = DensityScoreEstimator(GaussianMixture(random_state=0))
-    sampler = ScoreBasedSampler(density, random_state=0).fit(X)
+    sampler = ScoreBasedSampler(density, "kinetic_langevin", random_state=0).fit(X)
     moments_agree(sampler.sample(5000, random_state=0), X, rtol=0.15)
-    assert sampler.step_size_ == pytest.approx(0.1, rel=0.1)
+    assert sampler.step_size_ == pytest.approx(1.0, rel=0.1)
 
 
 def test_auto_walks_and_jumps_where_there_is_a_gaussian_level():
-    denoising = ScoreBasedSampler(FrozenEstimator(fitted()))
-    assert isinstance(denoising._sampler(denoising._part()), WalkJump)
-    sliced = ScoreBasedSampler(SlicedScoreEstimator(**BRIEF)).fit(X)
-    assert isinstance(sliced._sampler(sliced._part()), UnadjustedLangevin)
+    denoising, sliced = FrozenEstimator(fitted()), SlicedScoreEstimator(random_state=0, **BRIEF)
+    for est, name in [
+        (denoising, "walk_jump"),
+        (FrozenEstimator(sliced.fit(X)), "kinetic_langevin"),
+    ]:
+        draws = [ScoreBasedSampler(est, method).sample(9, 0) for method in ("auto", name)]
+        np.testing.assert_array_equal(*draws)
 
 
 def test_a_trained_estimator_samples_the_same_either_way():
@@ -188,9 +192,11 @@ def test_chains_that_blow_up_are_an_error():
         sampler.sample(3)
 
 
+@pytest.mark.parametrize("method", ["langevin", "kinetic_langevin"])
 @pytest.mark.parametrize("step_size", [4.5, 10.0])
-def test_chains_that_blow_up_but_stay_finite_are_an_error_too(step_size):
-    sampler = ScoreBasedSampler(lambda rows: -rows, init=X - X.mean(0), step_size=step_size)
+def test_chains_that_blow_up_but_stay_finite_are_an_error_too(step_size, method):
+    options = {"init": X - X.mean(0), "step_size": step_size, "burn_in": 100}
+    sampler = ScoreBasedSampler(np.negative, method, **options)
     with pytest.raises(SamplingDivergedError, match="step size was"):
         sampler.sample(3)
 
@@ -205,8 +211,10 @@ def test_an_estimator_fitted_on_a_frame_samples_without_a_word():
 
 def test_small_steps_are_taken_more_often():
     starts = np.random.RandomState(0).standard_normal((50, 1))
-    for step_size, n_steps in [(0.1, 100), (0.001, 250), (1e-6, 1000)]:
-        sampler = ScoreBasedSampler(lambda rows: -rows, init=starts, step_size=step_size)
+    walks = {"langevin": (100, 250, 1000), "kinetic_langevin": (20, 158, 1000)}
+    for (method, steps), k in itertools.product(walks.items(), range(3)):
+        step_size, n_steps = (0.1, 0.001, 1e-6)[k], steps[k]
+        sampler = ScoreBasedSampler(np.negative, method, init=starts, step_size=step_size)
         sampler.sample(50, random_state=0)
         assert sampler.n_steps_ == pytest.approx(n_steps, rel=0.3)
 
@@ -258,8 +266,9 @@ def test_it_draws_what_a_diffusion_estimator_draws():
     rows = sampler.sample(2000, random_state=0)
     assert sampler.n_steps_ == 5
     moments_agree(rows, est.sample(5000, 1), rtol=0.15)
-    assert isinstance(
-        ScoreBasedSampler(FrozenEstimator(est))._sampler(est), REVERSE_SAMPLERS["heun"]
+    automatic = ScoreBasedSampler(FrozenEstimator(est)).sample(5, random_state=0)
+    np.testing.assert_array_equal(
+        automatic, ScoreBasedSampler(FrozenEstimator(est), "heun").sample(5, random_state=0)
     )
 
 
@@ -268,9 +277,8 @@ def test_chains_run_at_any_level_of_a_diffusion_estimator(method):
     est = diffusion(learning_rate_init=1e-30)
     sampler = ScoreBasedSampler(FrozenEstimator(est), method, sigma=0.5, burn_in=500)
     rows = sampler.sample(4000, random_state=0)
-    noise = 1.25 if method == "langevin" else 1.0
-    shrunk = 1 / 1.25 if method == "walk_jump" else 1.0  # of the posterior mean
-    moments_agree(rows, est.location_ + 0 * rows + _normal(est, noise * shrunk), rtol=0.15)
+    variance = 1.0 if method == "walk_jump" else 1.25  # the others draw noised rows
+    moments_agree(rows, est.location_ + _normal(est, variance), rtol=0.15)
 
 
 def _normal(est, factor):

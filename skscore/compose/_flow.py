@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from skscore._diffusion import DiffusionScoreEstimator
-from skscore._fitting import fit_part
+from skscore._held import fit_part
 from skscore._validation import (
     FrozenEstimator,
     Interval,

@@ -13,12 +13,13 @@ from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from skscore._bridge import apply_in_chunks, from_user
-from skscore._chains import check_finite_draws, check_n_samples
+from skscore._chains import check_finite_draws, check_n_samples, draw_enough
 from skscore._density import DensityScoreEstimator
 from skscore._kinds import OneKindOfScore
 from skscore._messages import column_names, listed, name_columns, warn_user
 from skscore._output import SetOutput, contained
 from skscore._rows import merged_rows, some_rows
+from skscore._score_sources import CarriedSource, ScoreSource, score_source
 from skscore._standardize import Standardizer
 from skscore._validation import (
     FrozenEstimator,
@@ -35,6 +36,7 @@ from skscore._validation import (
     rows_like,
     rows_of,
     some_of,
+    unwrapped,
     without_rows,
 )
 from skscore.compose._changes import Chain
@@ -44,7 +46,6 @@ from skscore.exceptions import SupportWarning, TiesWarning
 from skscore.metrics import hyvarinen_scorer, log_likelihood_scorer
 
 _MASS_DRAWS = 10_000
-_MOST_DRAWS = 1000  # draws for one row of the support, before giving up
 _LOOK_ROWS = 1000  # training rows on which the transformers are tried
 _RETURNING = 0.99  # share of those that must come back from a round trip
 _ENTRIES = 2**22  # of the matrices of one chunk
@@ -71,7 +72,8 @@ def _is_fitted(pipeline: DensityPipeline) -> bool:
 
 
 def _scored(final: Any) -> Any:
-    """The last step; a density that knows no score, with one."""
+    """The last step, of a search the best estimator; a density that knows no score, with one."""
+    final = unwrapped(final)
     if hasattr(final, "score_function") or not hasattr(final, "score_samples"):
         return final
     return DensityScoreEstimator(FrozenEstimator(final))
@@ -93,7 +95,7 @@ class DensityPipeline(SetOutput, OneKindOfScore, Pipeline):
     ----------
     steps : list of (str, estimator)
         Transformers, then a score or density estimator: of this package, or any with
-        `score_samples`, such as scikit-learn's.
+        `score_samples`, such as scikit-learn's; or a search over such ones.
     transform_input : list of str, default=None
         As for ``sklearn.pipeline.Pipeline``.
     memory : str or object with the joblib.Memory interface, default=None
@@ -232,7 +234,7 @@ class DensityPipeline(SetOutput, OneKindOfScore, Pipeline):
         _check_form(self.steps)
         self._validate_steps()
         final = self._final_estimator
-        if not (hasattr(final, "score_samples") or hasattr(final, "score_function")):
+        if not hasattr(_scored(final), "score_function"):
             raise TypeError(
                 "The last step of DensityPipeline must be a density or score estimator, with "
                 f"`score_samples` or `score_function`. Got {final!r} instead."
@@ -298,8 +300,8 @@ class DensityPipeline(SetOutput, OneKindOfScore, Pipeline):
         super().fit(X, y, **params)
         final = self.steps[-1][1]
         part = _scored(final)
-        if part is final:
-            return final
+        if part is unwrapped(final):
+            return part
         look = look[self._change.inside(look)]
         return part.fit(rows_like(self._latent, self._change.transform(look)))
 
@@ -537,23 +539,16 @@ class DensityPipeline(SetOutput, OneKindOfScore, Pipeline):
         """
         n_samples = check_n_samples(n_samples)
         check_fitted(self)
-        rows, n_drawn, share = [], 0, self.mass_
-        missing, seed = n_samples, random_state
-        while missing:
-            n = missing if share == 1 else math.ceil(1.1 * missing / share)
-            draws = np.asarray(self._part.sample(n, random_state=seed))
-            draws = draws[self._change.reaches(draws)][:missing]
-            n_drawn, missing = n_drawn + n, missing - len(draws)
-            if len(draws):
-                rows.append(self._change.inverse_transform(draws))
-            if missing and n_drawn > _MOST_DRAWS * n_samples:
-                raise ValueError(
-                    f"Of {n_drawn} draws of the last step only {n_samples - missing} are in the "
-                    "image of the transformers: the density is far off."
-                )
-            share = max((n_samples - missing) / n_drawn, 0.01)
+        seed = random_state
+
+        def draw(n: int) -> np.ndarray:
+            nonlocal seed
+            latent = np.asarray(self._part.sample(n, random_state=seed))
             seed = None if seed is None else integer_seeds(seed, 2)[1]
-        return check_finite_draws(np.concatenate(rows), type(self).__name__)
+            return self._returned(latent)[0]
+
+        rows = draw_enough(draw, n_samples, self.mass_)
+        return check_finite_draws(rows, type(self).__name__)
 
     # -- rows --------------------------------------------------------------------------------
 
@@ -580,6 +575,24 @@ class DensityPipeline(SetOutput, OneKindOfScore, Pipeline):
     def _carried(self, X: np.ndarray) -> Any:
         """Transformed rows, in the container that the last step was fitted to."""
         return rows_like(self._latent, self._change.transform(X))
+
+    def _returned(self, latent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the last step carried back, those in the image, and which these are, (n,)."""
+        inside = self._change.reaches(latent)
+        if not inside.any():
+            return np.empty((0, self.n_features_in_)), inside
+        return self._change.inverse_transform(latent[inside]), inside
+
+
+@score_source.register
+def _(pipeline: DensityPipeline) -> ScoreSource:
+    if not _is_fitted(pipeline):  # asked only what its levels are
+        return score_source(_scored(pipeline._final_estimator))
+
+    def enter(X: ArrayLike) -> Any:
+        return pipeline._carried(pipeline._supported(X))
+
+    return CarriedSource(score_source(pipeline._part), enter, pipeline._returned)
 
 
 def _level(sigma: float | None) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Metrics, arrays in and a float out, and scorers for scikit-learn's searches."""
 
+from skscore.metrics._copying import data_copying_share
 from skscore.metrics._fisher import (
     fisher_divergence,
     hyvarinen_score,
@@ -30,6 +31,7 @@ __all__ = [
     "Scorer",
     "TestResult",
     "classifier_two_sample_test",
+    "data_copying_share",
     "energy_distance",
     "fisher_divergence",
     "goodness_of_fit_test",

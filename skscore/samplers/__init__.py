@@ -6,6 +6,7 @@
 
 from skscore.samplers._markov import (
     Chains,
+    KineticLangevin,
     Sampler,
     UnadjustedLangevin,
     WalkJump,
@@ -27,7 +28,11 @@ from skscore.samplers._reverse import (
     run_reverse,
 )
 
-SAMPLERS: dict[str, type[Sampler]] = {"langevin": UnadjustedLangevin, "walk_jump": WalkJump}
+SAMPLERS: dict[str, type[Sampler]] = {
+    "langevin": UnadjustedLangevin,
+    "kinetic_langevin": KineticLangevin,
+    "walk_jump": WalkJump,
+}
 """Markov chains at one noise level, by name."""
 
 REVERSE_SAMPLERS: dict[str, type[ReverseSampler]] = {
@@ -75,6 +80,7 @@ __all__ = [
     "DormandPrinceFlow",
     "EulerMaruyama",
     "Heun",
+    "KineticLangevin",
     "Path",
     "PredictorCorrector",
     "ReverseSampler",
