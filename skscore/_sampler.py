@@ -240,6 +240,11 @@ class ScoreBasedSampler(BaseEstimator):
             score has none.
         SamplingDivergedError
             Where a chain leaves the finite numbers.
+
+        Warns
+        -----
+        SlowMixingWarning
+            Where more than one chain in twenty ends as a near-copy of the row it started from.
         """
         n_samples = check_n_samples(n_samples)
         check_parameters(self)
