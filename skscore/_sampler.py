@@ -263,6 +263,11 @@ class ScoreBasedSampler(SetOutput, OneKindOfScore, BaseEstimator):
             for, or at all of them where the method goes down these.
         SamplingDivergedError
             Where a chain leaves the finite numbers.
+
+        Warns
+        -----
+        SlowMixingWarning
+            Where more than one chain in twenty ends as a near-copy of the row it started from.
         """
         n_samples = check_n_samples(n_samples)
         check_parameters(self)

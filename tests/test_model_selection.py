@@ -193,10 +193,11 @@ def test_a_word_other_than_auto_is_refused():
         DenoisingScoreEstimator(sigma="best").fit(X)
 
 
+TINY = {"hidden_layer_sizes": (8,), "max_iter": 1, "random_state": 0}
 EDGES = {
-    "auto": lambda: DenoisingScoreEstimator("auto", **BRIEF),
-    "cv": lambda: DenoisingScoreEstimatorCV(cv=2, **BRIEF),
-    "cv, one standard error": lambda: DenoisingScoreEstimatorCV(cv=2, one_std_error=True, **BRIEF),
+    "auto": lambda: DenoisingScoreEstimator("auto", **TINY),
+    "cv": lambda: DenoisingScoreEstimatorCV(cv=2, **TINY),
+    "cv, one standard error": lambda: DenoisingScoreEstimatorCV(cv=2, one_std_error=True, **TINY),
 }
 
 
