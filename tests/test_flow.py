@@ -101,8 +101,9 @@ def test_rows_that_run_out_of_steps_are_named(flow, monkeypatch):
     monkeypatch.setattr("skscore._integrate._MOST_IMPLICIT_STEPS", 2)
     monkeypatch.setattr("skscore.likelihood._SLACK", 0.0)
     message = "ran out of steps for 3 of 3 rows of X, the first of them row 0"
+    density = flow.estimator_.score_samples
     calls = {
-        "score_samples of DiffusionScoreEstimator .* raise density_tol": flow.estimator_.score_samples,
+        "score_samples of DiffusionScoreEstimator .* raise density_tol": density,
         "inverse_transform of FlowTransformer .* raise tol": flow.inverse_transform,
         "transform of FlowTransformer .* raise tol": flow.transform,
     }
