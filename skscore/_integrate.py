@@ -239,6 +239,20 @@ RowJacobian = Callable[[Tensor, Tensor], Tensor]
 """Times (n, 1) and rows (n, k) to (n, d, d), d <= k: how d slopes change with d columns."""
 
 
+def _implicit_changes(J: Tensor, step: Tensor) -> Callable[[Tensor], Tensor]:
+    """Slopes (n, k) to the changes ``(I - step J)^-1 step slope``, plain ones beyond J's d."""
+    d = J.shape[1]
+    identity = torch.eye(d, dtype=J.dtype, device=J.device)
+    factors = torch.linalg.lu_factor_ex(identity - step[:, :, None] * J)[:2]
+
+    def changes(slope: Tensor) -> Tensor:
+        plain = step * slope
+        solved = torch.linalg.lu_solve(*factors, plain[:, :d, None])[:, :, 0]
+        return torch.cat([solved, plain[:, d:]], dim=1)
+
+    return changes
+
+
 def _implicit_euler(
     f: RowField, J: Tensor, slope: Tensor, t: Tensor, y: Tensor, h: Tensor, n_steps: int
 ) -> tuple[Tensor, Tensor]:
@@ -246,14 +260,11 @@ def _implicit_euler(
 
     All have the same J; columns without a part in it take plain Euler steps.
     """
-    d, step = J.shape[1], h / n_steps
-    identity = torch.eye(d, dtype=J.dtype, device=J.device)
-    factors = torch.linalg.lu_factor_ex(identity - step[:, :, None] * J)[:2]
+    step = h / n_steps
+    changes = _implicit_changes(J, step)
     for k in range(n_steps):
         slope = f(t + k * step, y) if k else slope
-        change = step * slope
-        solved = torch.linalg.lu_solve(*factors, change[:, :d, None])[:, :, 0]
-        y = y + torch.cat([solved, change[:, d:]], dim=1)
+        y = y + changes(slope)
     return y, slope
 
 
@@ -317,12 +328,13 @@ def integrate_implicitly(
     for _ in range(_MOST_IMPLICIT_STEPS):
         last = h >= end - t
         h = torch.where(last, end - t, h)
-        y_next, error, before = _extrapolated_step(f, jacobian(t, y), slope, t, y, h, order)
+        J = jacobian(t, y)
+        y_next, error, before = _extrapolated_step(f, J, slope, t, y, h, order)
         slope_next = f(t + h, y_next)
         error = (measure(y_next, error) / tol).nan_to_num(nan=float("inf"))
-        fraction = h / order
-        jump = measure(y_next, fraction * (slope_next - before))
-        usual = measure(y_next, fraction * (slope_next + before))
+        changes = _implicit_changes(J, h / order)
+        jump = measure(y_next, changes(slope_next - before))
+        usual = measure(y_next, changes(slope_next + before))
         hidden = jump > 0.25 * usual + _JUMP * tol
         error = torch.where(hidden, error.clamp_min(_REFUSED), error)
         accepted = error <= 1

@@ -12,7 +12,8 @@ def test_warnings_about_data_are_data_conversion_warnings(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["TrainingDivergedError", "SamplingDivergedError", "NonFiniteResultError"]
+    "name",
+    ["TrainingDivergedError", "SamplingDivergedError", "NonFiniteResultError", "StepLimitError"],
 )
 def test_numbers_gone_wrong_are_floating_point_errors(name):
     assert issubclass(getattr(exceptions, name), FloatingPointError)

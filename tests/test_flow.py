@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 
 from skscore import DenoisingScoreEstimator, DiffusionScoreEstimator, FlowTransformer
 from skscore.datasets import make_two_gaussians
-from skscore.exceptions import NotFittedError
+from skscore.exceptions import NotFittedError, StepLimitError
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -94,3 +94,31 @@ def test_curved_columns_are_part_of_the_map():
     flow = FlowTransformer(est).fit(skewed)
     np.testing.assert_allclose(flow.inverse_transform(flow.transform(skewed)), skewed, rtol=1e-2)
     test_its_jacobian_is_that_of_the_estimators_density(flow)
+
+
+def test_rows_that_run_out_of_steps_are_named(flow, monkeypatch):
+    monkeypatch.setattr("skscore._integrate._MOST_STEPS", 2)
+    monkeypatch.setattr("skscore._integrate._MOST_IMPLICIT_STEPS", 2)
+    monkeypatch.setattr("skscore.likelihood._SLACK", 0.0)
+    message = "ran out of steps for 3 of 3 rows of X, the first of them row 0"
+    density = flow.estimator_.score_samples
+    calls = {
+        "score_samples of DiffusionScoreEstimator .* raise density_tol": density,
+        "inverse_transform of FlowTransformer .* raise tol": flow.inverse_transform,
+        "transform of FlowTransformer .* raise tol": flow.transform,
+    }
+    for words, call in calls.items():
+        with pytest.raises(StepLimitError, match=words.replace(".*", message + ".*")):
+            call(X[:3])
+
+
+def test_far_rows_of_a_trained_network_are_as_exact_as_others(flow):
+    rows = X[:60].copy()
+    rows[:, 0] += 5 * X[:, 0].std()
+    est = flow.estimator_
+    coarse = est.score_samples(rows)
+    try:
+        fine = est.set_params(density_tol=1e-6).score_samples(rows)
+    finally:
+        est.set_params(density_tol=5e-4)
+    assert np.quantile(np.abs(fine - coarse), 0.95) < 0.01
