@@ -8,6 +8,7 @@ and the private ones here compute.
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from numbers import Integral, Real
@@ -53,11 +54,14 @@ from skscore._validation import (
     check_metric,
     check_metric_rows,
     check_rows,
+    column_names,
     finite_results,
 )
+from skscore.exceptions import FarRowsWarning
 from skscore.networks import ACTIVATIONS, NETWORKS
 from skscore.samplers import Chains, Sampler
 
+_MOST_NAMES = 10
 _HIDDEN_STATE = ("_standardizer", "_network", "_n_seen", "_stream", "_probe_seed")
 
 
@@ -374,14 +378,20 @@ class BaseScoreEstimator(SetOutput, BaseEstimator, ABC):
         )
 
     def _denoise(self, X: ArrayLike, sigma: float) -> np.ndarray:
-        """Tweedie's formula at a level of Gaussian noise."""
-        back = self._standardizer.inverse_transform
-        return self._map(
-            "denoise",
-            X,
-            lambda net, z, _: back(z + sigma**2 * net.score(z)),
-            self._open(sigma),
-        )
+        """Tweedie's formula at a level of Gaussian noise, within the plane of the rows.
+
+        Along directions without variance the clean row is known.
+        """
+        z = self._standardizer
+        outside = apply_in_chunks(lambda x: z.outside(x, sigma), check_rows(self, X))
+        if outside.any():
+            _warn_outside(self, outside, sigma, column_names(X, outside.shape[1]))
+
+        def clean(net: Evaluator, Z: np.ndarray, _: np.ndarray) -> np.ndarray:
+            Z = z.on_plane(Z)
+            return z.inverse_transform(z.on_plane(Z + sigma**2 * net.score(Z)))
+
+        return self._map("denoise", X, clean, self._open(sigma))
 
     @available_if(_is_conservative)
     def energy(self, X: ArrayLike) -> np.ndarray:
@@ -452,3 +462,22 @@ class BaseScoreEstimator(SetOutput, BaseEstimator, ABC):
         tags = super().__sklearn_tags__()
         tags.estimator_type = "density_estimator"
         return tags
+
+
+def _warn_outside(
+    estimator: BaseScoreEstimator, outside: np.ndarray, sigma: float, names: list[str]
+) -> None:
+    """Say which rows are no training rows with noise of that level."""
+    columns = np.flatnonzero(outside.any(0))
+    which = ", ".join(names[j] for j in columns[:_MOST_NAMES])
+    which += f" and {len(columns) - _MOST_NAMES} more" if len(columns) > _MOST_NAMES else ""
+    rows = np.flatnonzero(outside.any(1))
+    warnings.warn(
+        f"{len(rows)} of {len(outside)} rows given to denoise of {type(estimator).__name__} (first "
+        f"row {rows[0]}) lie far beyond the training rows in these columns, by more than noise of "
+        f"level sigma={sigma:g} explains: {which}. The posterior mean means little there. A level "
+        f"is in standardised coordinates (standardize={estimator.standardize!r}): for noise in the "
+        "units of X fit with standardize=None, and give its standard deviation as the level.",
+        FarRowsWarning,
+        stacklevel=4,
+    )

@@ -47,6 +47,7 @@ RANK = 1e-10
 TIES = 0.05
 """Part of repeated values above which a column is reported."""
 
+_NOISE = 6.0  # deviations of noise that a row may lie beyond the others
 _CHUNK = 65_536
 _SHRINKAGE_ROWS = 10_000
 _MARGIN_ROWS = 100_000
@@ -105,6 +106,8 @@ class Standardizer:
     uniform, normal : ndarray of shape (m, d)
         Noise that standardised rows get at every visit of the training loop: uniform
         along the first (dequantisation), normal along the second (null directions).
+    reach : ndarray of shape (d,)
+        How far out the rows lie in each column, in units of `scale`: a power of two.
     margins : Margins or None
         The curved maps of the columns that come first, where there are any.
     """
@@ -117,6 +120,7 @@ class Standardizer:
     covariance: np.ndarray
     uniform: np.ndarray
     normal: np.ndarray
+    reach: np.ndarray
     margins: Margins | None = None
 
     @classmethod
@@ -164,6 +168,7 @@ class Standardizer:
             covariance,
             uniform=((np.diag(gaps) / scale) @ T)[gaps > 0],
             normal=floors @ T,
+            reach=_reach(X, location, scale),
         )
         whole = plain.with_margins(X, weights, ties, gaps) if form == "normal" else plain
         if warn:
@@ -236,6 +241,23 @@ class Standardizer:
         W = self.transform_matrix / self.scale
         return np.diag(width * np.sqrt(np.einsum("ij,jk,ik->i", W, self.covariance, W)))
 
+    def on_plane(self, Z: np.ndarray) -> np.ndarray:
+        """The nearest points to standardised rows in which no null direction has a part.
+
+        In ``v' (x - location) / scale = 0`` for each null direction v, that is, where all rows lie.
+        """
+        if not len(self.normal):
+            return Z
+        across = self.inverse_matrix @ self.inverse_matrix @ self.normal.T
+        Q = np.linalg.qr(across / np.linalg.norm(across, axis=0))[0]
+        return Z - (Z @ Q) @ Q.T
+
+    def outside(self, X: np.ndarray, sigma: float) -> np.ndarray:
+        """Which entries (n, d) noise of a level does not explain: far beyond all training rows."""
+        U = X if self.margins is None else self.margins.transform(X)
+        noise = sigma * np.linalg.norm(self.inverse_matrix, axis=0)
+        return np.abs(U - self.location) / self.scale > self.reach + _NOISE * noise
+
     def jitter(self, Z: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
         """Standardised rows with one draw of the training noise."""
         n = len(Z)
@@ -280,6 +302,12 @@ def _moments(
     correlation[constant] = correlation[:, constant] = 0.0
     np.fill_diagonal(correlation, 1.0)
     return location, scale, correlation, constant
+
+
+def _reach(X: np.ndarray, location: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Powers of two that bound the standardised columns: they tell no value of a row."""
+    far = np.maximum(X.max(0) - location, location - X.min(0)) / scale
+    return 2.0 ** np.ceil(np.log2(np.maximum(far, 1.0)))
 
 
 def _parts(n: int) -> list[slice]:

@@ -1,5 +1,6 @@
 """Few rows, rows far out, and columns without variance, for every trained estimator."""
 
+import contextlib
 import re
 
 import numpy as np
@@ -13,6 +14,7 @@ from skscore import (
     ImplicitScoreEstimator,
     SlicedScoreEstimator,
 )
+from skscore.exceptions import FarRowsWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -51,7 +53,9 @@ def test_a_few_rows_are_fitted(estimator, shape):
 
 
 @pytest.mark.parametrize("d", [1, 100])
-@pytest.mark.parametrize(("estimator", "least"), zip(SEARCHING, (3, 4), strict=True), ids=name)
+@pytest.mark.parametrize(
+    ("estimator", "least"), list(zip(SEARCHING, (3, 4), strict=True)), ids=name
+)
 def test_a_search_over_too_few_rows_is_refused_in_our_own_name(estimator, least, d):
     X, estimator = np.random.RandomState(0).standard_normal((least, d)), clone(estimator)
     with pytest.raises(ValueError, match=f"{type(estimator).__name__} needs at least two diff"):
@@ -76,3 +80,23 @@ def test_more_components_than_rows_are_refused_before_training(n_rows, n_compone
         estimator.fit(X)
     assert not hasattr(estimator, "_network")
     assert np.isfinite(estimator.set_params(n_components=0).fit(X).sample(2)).all()
+
+
+# -- noise in directions without variance -------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::skscore.exceptions.DegenerateColumnsWarning")
+@pytest.mark.parametrize("standardize", ["whiten", "scale", None])
+@pytest.mark.parametrize("cls", [DenoisingScoreEstimator, DiffusionScoreEstimator])
+def test_denoised_rows_lie_in_the_plane_of_the_rows_and_far_ones_are_named(cls, standardize):
+    """Noise of four units in constant columns of the digits came back as errors of 2.7e7."""
+    Y = np.random.RandomState(0).standard_normal((100, 2))
+    X = np.column_stack([Y, Y @ [1.0, -2.0], np.full(100, 7.0)])
+    estimator = cls(standardize=standardize, **BRIEF).fit(X)
+    noisy = X + np.random.RandomState(1).standard_normal(X.shape)
+    expected = pytest.warns(FarRowsWarning, match="100 of 100 rows .*: 3") if standardize else None
+    with expected or contextlib.nullcontext():
+        clean = estimator.denoise(noisy, sigma=estimator.sigma_)
+    np.testing.assert_allclose(clean[:, 3], 7.0)
+    np.testing.assert_allclose(clean[:, 2], clean[:, 0] - 2 * clean[:, 1], atol=1e-6)
+    assert np.abs(clean - X).max() < 10
