@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from skscore._bridge import apply_in_chunks
+from skscore._densities import CLOSED_FORMS, unwrapped, with_plain_sums
 from skscore._standardize import Standardizer
 from skscore._validation import rows_like
-
-CLOSED_FORMS = "KernelDensity (gaussian kernel), GaussianMixture or BayesianGaussianMixture"
 
 
 class Differences:
@@ -29,7 +28,7 @@ class Differences:
     """
 
     def __init__(self, density: Any, standardizer: Standardizer, like: Any) -> None:
-        self._density, self._z = density, standardizer
+        self._density, self._z = with_plain_sums(unwrapped(density)), standardizer
         self._like = like if hasattr(density, "feature_names_in_") else None
 
     def noised(self, sigma: float) -> Differences:

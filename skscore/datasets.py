@@ -18,6 +18,7 @@ from skscore._bridge import ClosedForm
 from skscore._chains import check_n_samples
 from skscore._params import check_count, check_positive
 from skscore._standardize import column_gaps
+from skscore._validation import refuse_masked
 
 __all__ = [
     "Distribution",
@@ -55,6 +56,7 @@ class Distribution(ABC):
         return self._log_density(self._checked(X))
 
     def _checked(self, X: ArrayLike) -> np.ndarray:
+        refuse_masked("X", X)
         X = check_array(X, dtype=np.float64)
         if X.shape[1] != self.n_features:
             raise ValueError(
@@ -430,6 +432,7 @@ def dequantize(X: ArrayLike, random_state: Any = None) -> np.ndarray:
     >>> len(np.unique(dequantize(X, random_state=0)))
     300
     """
+    refuse_masked("X", X)
     X = np.array(X, dtype=np.float64)
     gaps = column_gaps(X)
     return X + gaps * check_random_state(random_state).uniform(-0.5, 0.5, size=X.shape)

@@ -19,6 +19,7 @@ FLOORS = [
         "exceptions",
         "_documentation",
         "_validation",
+        "_densities",
         "metrics._fisher",
         "metrics._scorers",
         "metrics._two_sample",

@@ -21,7 +21,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skscore._validation import check_metric
+from skscore._validation import check_metric, refuse_masked
 
 
 def hyvarinen_score_samples(
@@ -51,6 +51,7 @@ def hyvarinen_score_samples(
     >>> hyvarinen_score_samples(-x, np.full(2, -2.0)).tolist()
     [2.0, 1.0]
     """
+    refuse_masked("jacobian_or_divergence", jacobian_or_divergence)
     s, J = check_floats("scores", scores, 2), np.asarray(jacobian_or_divergence, dtype=np.float64)
     n, d = s.shape
     if J.shape not in ((n,), (n, d, d)):
@@ -167,6 +168,7 @@ def relative_fisher_divergence(
 
 
 def check_floats(name: str, values: ArrayLike, ndim: int) -> np.ndarray:
+    refuse_masked(name, values)
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != ndim or not len(values):
         raise ValueError(
@@ -199,6 +201,7 @@ def unit_weights(sample_weight: ArrayLike | None, n: int) -> np.ndarray:
     """Weights that sum to one."""
     if sample_weight is None:
         return np.full(n, 1 / n)
+    refuse_masked("sample_weight", sample_weight)
     w = np.asarray(sample_weight, dtype=np.float64)
     if w.shape != (n,) or not np.isfinite(w).all() or (w < 0).any() or w.sum() == 0:
         raise ValueError(
