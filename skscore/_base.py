@@ -40,6 +40,7 @@ from skscore._fitting import (
     hidden_widths,
     n_rounds,
     next_data,
+    report,
     split_rows,
     train,
 )
@@ -57,7 +58,8 @@ from skscore._validation import (
 from skscore.networks import ACTIVATIONS, NETWORKS
 from skscore.samplers import Chains, Sampler
 
-_HIDDEN_STATE = ("_standardizer", "_network", "_n_seen", "_stream", "_probe_seed")
+_HIDDEN_STATE = ("_standardizer", "_network", "_fixed", "_n_seen", "_stream", "_probe_seed")
+_FIXED = ("standardize", "dequantize")  # parameters of the coordinates, which a network belongs to
 
 
 def _is_conservative(estimator: BaseScoreEstimator) -> bool:
@@ -195,6 +197,7 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         network, record = self._train(
             data, objective, rows, n_rounds(self, len(rows[0])), previous, decays=self._decays
         )
+        report(self, record, open_end=self.early_stopping and not self._decays)
         starts = resample(data.X, data.weights, MAX_STARTS, data.rng)
         learnt = objective.learnt | self._learnt(data, network, rows[1])
         self._set_fitted(data, network, record, starts, data.total_weight, described | learnt)
@@ -241,6 +244,7 @@ class BaseScoreEstimator(BaseEstimator, ABC):
         rows = np.arange(len(data.X)), None
         objective = self._objective(data, previous)
         network, record = self._train(data, objective, rows, 1, previous)
+        report(self, record, open_end=False)
         if previous is not None:
             record.loss_curve[:0] = self.loss_curve_
         learnt = objective.learnt | self._learnt(data, network, None)
@@ -299,6 +303,7 @@ class BaseScoreEstimator(BaseEstimator, ABC):
             "best_validation_score_": record.best_score,
             "_standardizer": data.standardizer,
             "_network": network,
+            "_fixed": {name: getattr(self, name) for name in _FIXED},
             "_n_seen": n_seen,
             "_stream": SamplingStream(int(data.rng.randint(2**31 - 1))),
         }

@@ -7,6 +7,7 @@ same objective, and is judged at each level by Hyvarinen's criterion on the rows
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +17,17 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.parallel import Parallel, delayed
 
 from skscore._bridge import NetworkSpec
-from skscore._fitting import FitData, hidden_widths, level_criterion, split_rows, train
+from skscore._fitting import (
+    FitData,
+    has_diverged,
+    hidden_widths,
+    level_criterion,
+    split_rows,
+    train,
+)
 from skscore._standardize import Standardizer
 from skscore._validation import finite_results
+from skscore.exceptions import ConvergenceWarning
 from skscore.losses import DiffusionScoreMatching
 from skscore.noise import VarianceExploding
 
@@ -102,15 +111,16 @@ def search_levels(
     weights = np.ones(len(held)) if data.weights is None else data.weights[held]
     ends = np.cumsum([0, *(len(fold[1]) for fold in folds)])
     parts = tuple(np.arange(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True))
-    values = np.concatenate(judged, axis=1)
+    values = np.concatenate([criterion for criterion, _ in judged], axis=1)
+    _warn_of_diverged(estimator, [diverged for _, diverged in judged])
     finite_results(values.T, f"the criterion of {type(estimator).__name__}")
     return LevelSearch(sigmas, values, weights, parts)
 
 
 def _judge(
     estimator: BaseEstimator, data: FitData, sigmas: np.ndarray, fold: Fold, seed: int
-) -> np.ndarray:
-    """Criterion (n_levels, n_held) of the rows a fold leaves out."""
+) -> tuple[np.ndarray, bool]:
+    """Criterion (n_levels, n_held) of the rows a fold leaves out; whether training diverged."""
     index, held = fold
     rng = np.random.RandomState(seed)
     patience = -(-estimator.n_iter_no_change // 2)  # the mean over levels is a smoother guide
@@ -133,7 +143,7 @@ def _judge(
         sigma_range=sigma_range,
     )
     loss = DiffusionScoreMatching(VarianceExploding(), *sigma_range, "loguniform", "sigma2")
-    network, _ = train(
+    network, record = train(
         estimator,
         part,
         spec,
@@ -142,8 +152,20 @@ def _judge(
         validation=split[1],
         n_rounds=estimator.max_iter,
         previous=None,
-        report=False,  # how one of many trainings ended is no news
     )
-    return level_criterion(
-        network, standardizer, estimator.device, standardizer.transform(data.X[held]), sigmas
-    )
+    rows = standardizer.transform(data.X[held])
+    criterion = level_criterion(network, standardizer, estimator.device, rows, sigmas)
+    return criterion, has_diverged(record)
+
+
+def _warn_of_diverged(estimator: BaseEstimator, diverged: list[bool]) -> None:
+    """Say so where levels were judged by networks that learnt nothing."""
+    if any(diverged):
+        warnings.warn(
+            f"Training of {type(estimator).__name__} diverged in {sum(diverged)} of "
+            f"{len(diverged)} splits of the search for its noise level, which were judged by the "
+            "last good state. Lower learning_rate_init "
+            f"(it is {estimator.learning_rate_init}).",
+            ConvergenceWarning,
+            stacklevel=6,
+        )

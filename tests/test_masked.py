@@ -51,7 +51,7 @@ METHODS = [
     "transform",
     "inverse_transform",
 ]
-REFUSED = {"expected_exception": ValueError, "match": "is a masked array that hides entries"}
+REFUSED = "is a masked array that hides entries"
 SCORERS = [
     m.log_likelihood_scorer,
     m.hyvarinen_scorer,
@@ -62,33 +62,33 @@ SCORERS = [
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
 def test_no_method_of_an_estimator_takes_hidden_entries(estimator):
-    with pytest.raises(**REFUSED):
+    with pytest.raises(ValueError, match=REFUSED):
         estimator.fit(HIDING)
     if not isinstance(estimator, BoundedTransformer) and not hasattr(estimator, "steps"):
-        with pytest.raises(**REFUSED):
+        with pytest.raises(ValueError, match=REFUSED):
             estimator.fit(X, sample_weight=W)
     est = estimator.fit(SHOWING)
     methods = [name for name in METHODS if hasattr(est, name)]
     assert methods
     for name in methods:
-        with pytest.raises(**REFUSED):
+        with pytest.raises(ValueError, match=REFUSED):
             getattr(est, name)(HIDING)
     if hasattr(est, "partial_fit"):
         for arguments in ((HIDING,), (X, None, W)):
-            with pytest.raises(**REFUSED):
+            with pytest.raises(ValueError, match=REFUSED):
                 est.partial_fit(*arguments)
     if hasattr(est, "score"):
-        with pytest.raises(**REFUSED):
+        with pytest.raises(ValueError, match=REFUSED):
             est.score(X, sample_weight=W)
     if hasattr(est, "score_divergence"):
-        with pytest.raises(**REFUSED):
+        with pytest.raises(ValueError, match=REFUSED):
             est.score_divergence(X, metric=np.ma.array(np.eye(2), mask=np.eye(2)))
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS[:4] + ESTIMATORS[6:7], ids=str)
 def test_chains_do_not_start_from_hidden_entries(estimator):
     est = estimator.fit(X)
-    with pytest.raises(**REFUSED):
+    with pytest.raises(ValueError, match=REFUSED):
         est.sample(2, init=HIDING)
     est.sample(2, init=SHOWING)
 
@@ -101,7 +101,7 @@ def test_no_scorer_takes_hidden_entries(scorer):
     if scorer is m.log_likelihood_scorer:  # scikit-learn's own densities use what is hidden
         calls += [(GaussianMixture().fit(X), HIDING), (KernelDensity().fit(X), HIDING)]
     for arguments in calls:
-        with pytest.raises(**REFUSED):
+        with pytest.raises(ValueError, match=REFUSED):
             scorer(*arguments)
 
 
@@ -126,5 +126,5 @@ def test_no_scorer_takes_hidden_entries(scorer):
 )
 def test_no_metric_or_data_set_takes_hidden_entries(call):
     call(SHOWING)
-    with pytest.raises(**REFUSED):
+    with pytest.raises(ValueError, match=REFUSED):
         call(HIDING)
