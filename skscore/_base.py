@@ -8,7 +8,6 @@ and the private ones here compute.
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from numbers import Integral, Real
@@ -41,8 +40,10 @@ from skscore._fitting import (
     hidden_widths,
     n_rounds,
     next_data,
+    report,
     train,
 )
+from skscore._messages import listed, warn_user
 from skscore._output import SetOutput
 from skscore._rows import split
 from skscore._training import Portion, Record
@@ -61,8 +62,8 @@ from skscore.exceptions import FarRowsWarning
 from skscore.networks import ACTIVATIONS, NETWORKS
 from skscore.samplers import Chains, Sampler
 
-_MOST_NAMES = 10
-_HIDDEN_STATE = ("_standardizer", "_network", "_n_seen", "_stream", "_probe_seed")
+_HIDDEN_STATE = ("_standardizer", "_network", "_fixed", "_n_seen", "_stream", "_probe_seed")
+_FIXED = ("standardize", "dequantize")  # parameters of the coordinates, which a network belongs to
 
 
 def _is_conservative(estimator: BaseScoreEstimator) -> bool:
@@ -200,6 +201,7 @@ class BaseScoreEstimator(SetOutput, BaseEstimator, ABC):
         network, record = self._train(
             data, objective, rows, n_rounds(self, len(rows[0])), previous, decays=self._decays
         )
+        report(self, record, open_end=self.early_stopping and not self._decays)
         starts = resample(data.X, data.weights, MAX_STARTS, data.rng)
         learnt = objective.learnt | self._learnt(data, network, rows[1])
         self._set_fitted(data, network, record, starts, data.n_given, described | learnt)
@@ -245,6 +247,7 @@ class BaseScoreEstimator(SetOutput, BaseEstimator, ABC):
             data = FitData(starts, None, data.standardizer, data.rng)
         objective = self._objective(data, previous)
         network, record = self._train(data, objective, (data.rows, None), 1, previous)
+        report(self, record, open_end=False)
         if previous is not None:
             record.loss_curve[:0] = self.loss_curve_
         learnt = objective.learnt | self._learnt(data, network, None)
@@ -303,6 +306,7 @@ class BaseScoreEstimator(SetOutput, BaseEstimator, ABC):
             "best_validation_score_": record.best_score,
             "_standardizer": data.standardizer,
             "_network": network,
+            "_fixed": {name: getattr(self, name) for name in _FIXED},
             "_n_seen": n_seen,
             "_stream": SamplingStream(int(data.rng.randint(2**31 - 1))),
         }
@@ -468,16 +472,13 @@ def _warn_outside(
     estimator: BaseScoreEstimator, outside: np.ndarray, sigma: float, names: list[str]
 ) -> None:
     """Say which rows are no training rows with noise of that level."""
-    columns = np.flatnonzero(outside.any(0))
-    which = ", ".join(names[j] for j in columns[:_MOST_NAMES])
-    which += f" and {len(columns) - _MOST_NAMES} more" if len(columns) > _MOST_NAMES else ""
+    which = listed([names[j] for j in np.flatnonzero(outside.any(0))])
     rows = np.flatnonzero(outside.any(1))
-    warnings.warn(
+    warn_user(
         f"{len(rows)} of {len(outside)} rows given to denoise of {type(estimator).__name__} (first "
         f"row {rows[0]}) lie far beyond the training rows in these columns, by more than noise of "
         f"level sigma={sigma:g} explains: {which}. The posterior mean means little there. A level "
         f"is in standardised coordinates (standardize={estimator.standardize!r}): for noise in the "
         "units of X fit with standardize=None, and give its standard deviation as the level.",
         FarRowsWarning,
-        stacklevel=4,
     )

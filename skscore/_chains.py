@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,19 +27,39 @@ _MOST_DRAWS = 1000  # for one row that is not lost, before giving up
 _COPIES, _LEAST_CHAINS, _MOST_CHAINS = 0.05, 50, 500  # share that is warned of; chains looked at
 
 _counting = threading.Lock()
+_HERE = int(np.random.SeedSequence().generate_state(1)[0])  # tells apart processes of one number
+
+
+def _process() -> tuple[int, int]:
+    return os.getpid(), _HERE
 
 
 class SamplingStream:
-    """Seeds for calls of `sample` without one: two integers, a seed and a counter."""
+    """Seeds for calls of `sample` without one: two integers, a seed and a counter.
+
+    A copy in the same process goes on where the stream was.  One that is unpickled in another
+    process, or forked into it, starts anew from fresh entropy: copies that are sent to workers
+    would all draw the same else.
+    """
 
     def __init__(self, seed: int) -> None:
-        self.seed, self.counter = seed, 0
+        self.seed, self.counter, self.process = seed, 0, _process()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start_anew_elsewhere()
+
+    def _start_anew_elsewhere(self) -> None:
+        if self.process != _process():
+            seed = int(np.random.SeedSequence().entropy)
+            self.seed, self.counter, self.process = seed, 0, _process()
 
     def next(self, random_state: Any) -> int:
         """A seed from `random_state`, or the next one of the stream where that is None."""
         if random_state is not None:
             return integer_seeds(random_state, 1)[0]
         with _counting:
+            self._start_anew_elsewhere()
             self.counter += 1
             words = np.random.SeedSequence([self.seed, self.counter]).generate_state(1)
         return int(words[0])

@@ -13,14 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
-from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from sklearn.neighbors import KernelDensity
-from sklearn.neural_network import BernoulliRBM
-from sklearn.pipeline import Pipeline
 
 from skscore._bridge import ClosedForm
 from skscore._chains import SamplingStream, check_n_samples
-from skscore._differences import CLOSED_FORMS, Differences
+from skscore._densities import (
+    CLOSED_FORMS,
+    EUCLIDEAN,
+    closed_form,
+    is_mixture,
+    is_plain_pipeline,
+    why_no_log_density,
+)
+from skscore._differences import Differences
 from skscore._held import unseeded
 from skscore._messages import column_names, listed, warn_user
 from skscore._output import SetOutput, contained
@@ -42,35 +47,8 @@ from skscore._validation import (
 from skscore.exceptions import DegenerateColumnsWarning, SupportWarning
 from skscore.metrics import log_likelihood_scorer
 
-_OTHER_TYPES = ("outlier_detector", "classifier", "regressor", "clusterer")
-_EUCLIDEAN = ("euclidean", "l2")
 _LARGEST = 1e150  # level: its square is finite
 _SPOILT = 1e-3  # part of a column's variance above which reg_covar is reported
-
-
-def _is_mixture(density: Any) -> bool:
-    """Whether a density is a mixture of Gaussians, whose laws are formulas."""
-    if isinstance(density, KernelDensity):
-        return density.kernel == "gaussian" and density.metric in _EUCLIDEAN
-    return isinstance(density, (GaussianMixture, BayesianGaussianMixture))
-
-
-def _closed_form(density: Any) -> ClosedForm:
-    """A fitted mixture of Gaussians as one."""
-    if isinstance(density, KernelDensity):
-        means, weights = np.asarray(density.tree_.data), density.tree_.sample_weight
-        weights = np.ones(len(means)) if weights is None else np.asarray(weights)
-        kept, variance = weights > 0, float(density.bandwidth_) ** 2
-        return ClosedForm(weights[kept] / weights.sum(), means[kept], variance=variance)
-    covariances, (k, d) = density.covariances_, density.means_.shape
-    expand = {
-        "full": lambda c: c,
-        "tied": lambda c: np.broadcast_to(c, (k, d, d)),
-        "diag": lambda c: c[:, :, None] * np.eye(d),
-        "spherical": lambda c: c[:, None, None] * np.eye(d),
-    }
-    covariances = expand[density.covariance_type](covariances)
-    return ClosedForm(density.weights_, density.means_, covariances)
 
 
 def _has_levels(estimator: DensityScoreEstimator) -> bool:
@@ -82,7 +60,7 @@ def _has_levels(estimator: DensityScoreEstimator) -> bool:
 def _can_sample(estimator: DensityScoreEstimator) -> bool:
     density = estimator._density()
     if isinstance(density, KernelDensity):  # draws the same for other kernels and metrics
-        right = density.kernel in ("gaussian", "tophat") and density.metric in _EUCLIDEAN
+        right = density.kernel in ("gaussian", "tophat") and density.metric in EUCLIDEAN
     else:
         taken = signature(density.sample).parameters  # AttributeError where it has none
         right = "random_state" in taken or "random_state" in density.get_params(deep=False)
@@ -214,7 +192,7 @@ class DensityScoreEstimator(SetOutput, BaseEstimator):
         return unwrapped(getattr(self, "density_", self.density))
 
     def _has_closed_form(self) -> bool:
-        return _is_mixture(self._density())
+        return is_mixture(self._density())
 
     def _finite(self, values: np.ndarray, name: str) -> np.ndarray:
         if not self._has_closed_form():
@@ -225,7 +203,7 @@ class DensityScoreEstimator(SetOutput, BaseEstimator):
         """What is known of the density with noise; X shows what the density takes for rows."""
         density = self._density()
         if self._has_closed_form():
-            law = _closed_form(density)
+            law = closed_form(density)
         else:
             law = Differences(density, self._standardizer, X)
         return law if sigma is None else law.noised(_check_level(sigma))
@@ -381,31 +359,22 @@ class DensityScoreEstimator(SetOutput, BaseEstimator):
         return tags
 
 
-def _has_log_density(density: Any) -> bool:
-    """Whether a density's `score_samples` is a log-density, as far as one can see."""
-    has_methods = hasattr(density, "fit") and hasattr(density, "score_samples")
-    if not has_methods or isinstance(density, (type, BernoulliRBM)):  # a pseudo-likelihood
-        return False
-    tags = density.__sklearn_tags__() if hasattr(density, "__sklearn_tags__") else None
-    return getattr(tags, "estimator_type", None) not in _OTHER_TYPES
-
-
 def _check_density(density: Any) -> None:
     """Refuse what has no log-density of the rows, and what needs no adapter."""
     if hasattr(density, "score_function"):
         raise ValueError(f"{density!r} has a score of its own. Use it without an adapter.")
-    if isinstance(getattr(density, "estimator", density), Pipeline):
+    inner = getattr(density, "estimator", density)
+    if is_plain_pipeline(inner):
         raise ValueError(
-            "The score_samples of a Pipeline is the log-density of the transformed rows: it "
-            "forgets the Jacobian of its steps. Use skscore.DensityPipeline with the same steps, "
+            f"{why_no_log_density(inner)} Use skscore.DensityPipeline with the same steps, "
             "the last one a DensityScoreEstimator."
         )
-    if isinstance(density, KernelDensity) and density.metric not in _EUCLIDEAN:
-        raise ValueError(
-            "KernelDensity normalises its kernels for the Euclidean metric only: with "
-            f"metric={density.metric!r} score_samples is no log-density. Use metric='euclidean'."
-        )
-    if not _has_log_density(density):
+    known = not isinstance(density, type)
+    known = known and hasattr(density, "fit") and hasattr(density, "score_samples")
+    reason = why_no_log_density(density) if known else None
+    if isinstance(density, KernelDensity) and reason is not None:
+        raise ValueError(reason)
+    if not known or reason is not None:
         raise ValueError(
             f"The 'density' parameter of DensityScoreEstimator must be {CLOSED_FORMS}, or another "
             "estimator with fit and score_samples whose score_samples is a log-density (such as "
@@ -451,7 +420,7 @@ def _warn_of_regularisation(
     density: Any, variances: np.ndarray, rows: np.ndarray, names: list[str]
 ) -> None:
     """Say so where what a mixture adds to all variances is not small beside those of columns."""
-    added = getattr(density, "reg_covar", 0.0) if _is_mixture(density) else 0.0
+    added = getattr(density, "reg_covar", 0.0) if is_mixture(density) else 0.0
     spoilt = (added > _SPOILT * variances) & (np.ptp(rows, axis=0) > 0)
     if spoilt.any():
         which = listed([names[j] for j in np.flatnonzero(spoilt)])

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from skscore._bridge import apply_in_chunks
+from skscore._densities import CLOSED_FORMS, with_plain_sums
 from skscore._standardize import Standardizer
 from skscore._validation import rows_like, unnamed
-
-CLOSED_FORMS = "KernelDensity (gaussian kernel), GaussianMixture or BayesianGaussianMixture"
 
 
 class Differences:
@@ -29,6 +28,7 @@ class Differences:
     """
 
     def __init__(self, density: Any, standardizer: Standardizer, like: Any) -> None:
+        density = with_plain_sums(density)
         named = hasattr(like, "columns") and hasattr(density, "feature_names_in_")
         self._density, self._z = density if named else unnamed(density), standardizer
         self._like = like if named else None

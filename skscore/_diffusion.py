@@ -42,9 +42,12 @@ from skscore.losses import DiffusionScoreMatching
 from skscore.noise import (
     PROCESSES,
     SCHEDULES,
+    SIGMA_MAX,
+    SIGMA_MIN,
     WEIGHTINGS,
     NoiseProcess,
-    check_range,
+    check_reach,
+    settled_process,
     solver_angles,
 )
 from skscore.samplers import ReverseSampler, reverse_sampler
@@ -71,7 +74,9 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
     ----------
     process : {"ve", "vp", "subvp", "cosine", "edm", "flow"} or NoiseProcess, default="ve"
         Names how levels are drawn and weighted in training, and the grid of the solver,
-        where these three are "auto"; see :mod:`skscore.noise`.
+        where these three are "auto"; see :mod:`skscore.noise`.  Of a process that has a range of
+        its own, as ``VarianceExploding(0.05, 10.0)``, and of `sigma_min` and `sigma_max` below, an
+        end that is left at its default follows the other; two that are set must agree.
     sigma_min : float in (0, inf), default=0.002
         Least noise level, a standard deviation in standardised coordinates.
     sigma_max : float in (sigma_min, inf), default=80.0
@@ -187,8 +192,8 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
     def __init__(
         self,
         process: str | NoiseProcess = "ve",
-        sigma_min: float = 0.002,
-        sigma_max: float = 80.0,
+        sigma_min: float = SIGMA_MIN,
+        sigma_max: float = SIGMA_MAX,
         *,
         levels: str = "auto",
         weighting: str | Callable[[Any], Any] = "auto",
@@ -252,26 +257,24 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
 
     # -- fitting ---------------------------------------------------------------------------
 
-    def _process(self) -> NoiseProcess:
-        if isinstance(self.process, NoiseProcess):
-            return self.process
-        process = PROCESSES[self.process]()
-        shared = {"sigma_min", "sigma_max"} & set(process.get_params())
-        return process.set_params(**{name: getattr(self, name) for name in shared})
+    def _settled_process(self) -> tuple[NoiseProcess, tuple[float, float]]:
+        """The process, and the range of levels that it shares with this estimator."""
+        named = not isinstance(self.process, NoiseProcess)
+        return settled_process(self, PROCESSES[self.process]() if named else self.process)
 
     def _objective(self, data: FitData, previous: FittedNetwork | None) -> Objective:
-        check_range(self, self.sigma_min, self.sigma_max)
+        process, sigma_range = self._settled_process()
         loss = DiffusionScoreMatching(
-            self._process(),
-            self.sigma_min,
-            self.sigma_max,
+            process,
+            *sigma_range,
             None if self.levels == "auto" else self.levels,
             None
             if isinstance(self.weighting, str) and self.weighting == "auto"
             else self.weighting,
         )
         loss.check()
-        return Objective(loss, {"sigma_range": (float(self.sigma_min), float(self.sigma_max))})
+        check_reach(process.grid if self.grid == "auto" else self.grid, process, *sigma_range)
+        return Objective(loss, {"sigma_range": sigma_range})
 
     def _spec(
         self, data: FitData, objective: Objective, n_rows: int, previous: FittedNetwork | None
@@ -280,11 +283,13 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         make = network_make(self, n_rows, data.X.shape[1])
         if previous is not None:
             before = asdict(previous.spec)
-            fixed = {"network": self.network, "hidden_layer_sizes": self.hidden_layer_sizes}
+            names = ("network", "hidden_layer_sizes", "n_components")
+            fixed = {name: getattr(self, name) for name in names}
             chosen = [
                 name for name, value in fixed.items() if isinstance(value, str) and value == "auto"
             ]
-            make |= {name: before[name] for name in (*chosen, "n_components", "dropout")}
+            make["n_components"] = 0 if self.conservative else self.n_components
+            make |= {name: before[name] for name in (*chosen, "dropout")}
         return NetworkSpec(
             n_features=data.X.shape[1],
             activation=self.activation,
@@ -322,7 +327,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
     def _learnt(
         self, data: FitData, network: FittedNetwork, held: Portion | None
     ) -> dict[str, Any]:
-        warn_of_scales(self, data)
+        warn_of_scales(self, data, network.spec.sigma_range)
         most = _CURVE_ROWS
         if data.standardizer.margins is not None:
             most = min(most, _CURVE_JACOBIANS // data.X.shape[1] + 1)
@@ -608,7 +613,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         return rows, states, np.array(angles)
 
     def _angles(self, sampler: ReverseSampler, n_steps: int) -> list[float]:
-        process = self._process()
+        process, _ = self._settled_process()
         return solver_angles(
             process.grid if self.grid == "auto" else self.grid,
             process,

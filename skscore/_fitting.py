@@ -45,6 +45,7 @@ from skscore.networks import NETWORKS, SMOOTH_ACTIVATIONS
 _MIN_CHUNK = 10
 _LEAST_BATCH = 64
 _SPREAD = 0.03  # deviations by which rows are spread under a loss that rewards spikes on them
+_LOST = 1.0  # least rise of the loss, which is of the order of the columns, that is a divergence
 _FEW_ROWS, _MEMBER = 4000, (96, 96)  # short tables want an ensemble
 _FEW_ROUNDS, _MANY_ROUNDS = 40, 60
 # Three layers learn more; two have a trace whose cost does not grow with the columns.
@@ -158,7 +159,8 @@ def first_data(
     estimator: BaseEstimator, X: ArrayLike, sample_weight: ArrayLike | None
 ) -> tuple[FitData, dict[str, Any]]:
     """Checked and measured rows of a fit, and the attributes that describe their columns."""
-    rows, described = first_rows(estimator, X)
+    goes_on = hasattr(estimator, "_network")
+    rows, described = (check_rows(estimator, X), {}) if goes_on else first_rows(estimator, X)
     names = column_names(X, rows.shape[1])
     given = check_weights(sample_weight, len(rows))
     ties = column_ties(rows, given)
@@ -217,20 +219,15 @@ def train(
     mixture: Mixture | None = None,
     decays: bool = False,
     later_rounds: int = 0,
-    report: bool = True,
+    validation_seed: int | None = None,
 ) -> tuple[FittedNetwork, Record]:
-    """One run of the workshop; `report` warns of how it ended, unless well.
+    """One run of the workshop.
 
     `decays` and `later_rounds` are those of a :class:`~skscore._training.Plan`, and a new network
-    may rest on a `mixture`.
+    may rest on a `mixture`.  Runs with one `validation_seed` are judged on the same draws.
     """
-    if previous is not None and previous.spec != spec:
-        before, now = asdict(previous.spec), asdict(spec)
-        changes = [f"{k} was {before[k]!r}, is {now[k]!r}" for k in now if now[k] != before[k]]
-        raise ValueError(
-            f"{type(estimator).__name__} cannot go on from its earlier fit: {'; '.join(changes)}. "
-            "Fit a clone, or set warm_start=False."
-        )
+    if previous is not None:
+        _refuse_changes(estimator, asdict(previous.spec), asdict(spec))
     seeds = [int(seed) for seed in data.rng.randint(2**31 - 1, size=3)]
     least = estimator._least_batch
     least = min(least, max(_LEAST_BATCH, len(training) // 4))
@@ -241,7 +238,7 @@ def train(
         learning_rate=estimator.learning_rate_init,
         patience=estimator.n_iter_no_change,
         tol=estimator.tol,
-        validation_seed=seeds[2],
+        validation_seed=seeds[2] if validation_seed is None else validation_seed,
         decays=decays,
         later_rounds=later_rounds,
     )
@@ -261,9 +258,19 @@ def train(
         on_round=_print_round(type(estimator).__name__) if estimator.verbose else None,
     )
     _refuse_lost(estimator, record)
-    if report:
-        _report(estimator, record, open_end=validation is not None and not decays)
     return network, record
+
+
+def _refuse_changes(estimator: BaseEstimator, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to go on with what an earlier fit has fixed otherwise."""
+    fixed = getattr(estimator, "_fixed", {})  # none between the stages of one fit
+    before, now = before | fixed, now | {name: getattr(estimator, name) for name in fixed}
+    changes = [f"{k} was {before[k]!r}, is {now[k]!r}" for k in now if now[k] != before[k]]
+    if changes:
+        raise ValueError(
+            f"{type(estimator).__name__} cannot go on from its earlier fit: {'; '.join(changes)}. "
+            "Fit a clone, or set warm_start=False."
+        )
 
 
 def _print_round(name: str) -> Any:
@@ -286,13 +293,19 @@ def _refuse_lost(estimator: BaseEstimator, record: Record) -> None:
         )
 
 
-def _report(estimator: BaseEstimator, record: Record, *, open_end: bool) -> None:
-    """Say how training ended, unless well."""
+def report(estimator: BaseEstimator, record: Record, *, open_end: bool) -> None:
+    """Say how the training of `fit` or `partial_fit` ended, unless well."""
     name, rate = type(estimator).__name__, estimator.learning_rate_init
     if record.status == "diverged":
         message = (
             f"Training of {name} diverged in round {len(record.loss_curve) + 1}; the last good "
             f"state was kept. Lower learning_rate_init (it is {rate})."
+        )
+    elif _was_lost(record):
+        message = (
+            f"Training of {name} diverged: its loss was {record.loss_curve[-1]:.3g} at the end and "
+            f"{-record.best_score:.3g} before the first step, and that untrained state, a Gaussian "
+            f"or a mixture, was kept. Lower learning_rate_init (it is {rate})."
         )
     elif record.status == "max_iter" and open_end:
         message = (
@@ -305,15 +318,28 @@ def _report(estimator: BaseEstimator, record: Record, *, open_end: bool) -> None
     warn_user(message, ConvergenceWarning)
 
 
-def warn_of_scales(estimator: BaseEstimator, data: FitData) -> None:
+def has_diverged(record: Record) -> bool:
+    """Whether training met no finite loss, or none near that of the untrained state."""
+    return record.status == "diverged" or _was_lost(record)
+
+
+def _was_lost(record: Record) -> bool:
+    """Whether no round came near the held-out loss of the untrained state, which was kept."""
+    if record.best_score is None or record.best_round > 0 or not record.loss_curve:
+        return False
+    first = -record.best_score
+    return min(record.loss_curve) > first + max(_LOST, abs(first))
+
+
+def warn_of_scales(estimator: BaseEstimator, data: FitData, levels: tuple[float, float]) -> None:
     """Say so where rows that are not standardised are too wide or narrow for the levels."""
     deviations = np.sqrt(np.diag(data.standardizer.covariance))
     narrow, wide = deviations.min(), deviations.max()
-    covered = 10 * estimator.sigma_min < narrow and wide < estimator.sigma_max / 10
+    covered = 10 * levels[0] < narrow and wide < levels[1] / 10
     if estimator.standardize is None and not covered:
         warn_user(
-            f"With standardize=None the noise levels, {estimator.sigma_min} to "
-            f"{estimator.sigma_max}, are in the units of X, whose columns have standard deviations "
+            f"With standardize=None the noise levels, {levels[0]} to "
+            f"{levels[1]}, are in the units of X, whose columns have standard deviations "
             f"from {narrow:.3g} to {wide:.3g}. The network is made for deviations near one: "
             'rescale the columns, or use standardize="scale".',
             NoiseRangeWarning,

@@ -16,13 +16,13 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.parallel import Parallel, delayed
 
 from skscore._bridge import NetworkSpec
-from skscore._fitting import FitData, hidden_widths, level_criterion, train
+from skscore._fitting import FitData, has_diverged, hidden_widths, level_criterion, train
 from skscore._messages import warn_user
 from skscore._rows import split
 from skscore._standardize import Standardizer
 from skscore._training import Portion
 from skscore._validation import finite_results
-from skscore.exceptions import NoiseRangeWarning
+from skscore.exceptions import ConvergenceWarning, NoiseRangeWarning
 from skscore.losses import DiffusionScoreMatching
 from skscore.noise import VarianceExploding
 
@@ -127,15 +127,16 @@ def search_levels(
     weights = np.concatenate(held)
     ends = np.cumsum([0, *(len(part) for part in held)])
     parts = tuple(np.arange(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True))
-    values = np.concatenate(judged, axis=1)
+    values = np.concatenate([criterion for criterion, _ in judged], axis=1)
+    _warn_of_diverged(estimator, [diverged for _, diverged in judged])
     finite_results(values.T, f"the criterion of {type(estimator).__name__}")
     return LevelSearch(sigmas, values, weights, parts)
 
 
 def _judge(
     estimator: BaseEstimator, data: FitData, sigmas: np.ndarray, fold: Fold, seed: int
-) -> np.ndarray:
-    """Criterion (n_levels, n_held) of the rows a fold leaves out."""
+) -> tuple[np.ndarray, bool]:
+    """Criterion (n_levels, n_held) of the rows a fold leaves out; whether training diverged."""
     training, held = fold
     rng = np.random.RandomState(seed)
     patience = -(-estimator.n_iter_no_change // 2)  # the mean over levels is a smoother guide
@@ -163,7 +164,7 @@ def _judge(
         sigma_range=sigma_range,
     )
     loss = DiffusionScoreMatching(VarianceExploding(), *sigma_range, "loguniform", "sigma2")
-    network, _ = train(
+    network, record = train(
         estimator,
         part,
         spec,
@@ -172,8 +173,19 @@ def _judge(
         validation=parts[1],
         n_rounds=estimator.max_iter,
         previous=None,
-        report=False,  # how one of many trainings ended is no news
     )
-    return level_criterion(
-        network, standardizer, estimator.device, standardizer.transform(data.X[held.index]), sigmas
-    )
+    rows = standardizer.transform(data.X[held.index])
+    criterion = level_criterion(network, standardizer, estimator.device, rows, sigmas)
+    return criterion, has_diverged(record)
+
+
+def _warn_of_diverged(estimator: BaseEstimator, diverged: list[bool]) -> None:
+    """Say so where levels were judged by networks that learnt nothing."""
+    if any(diverged):
+        warn_user(
+            f"Training of {type(estimator).__name__} diverged in {sum(diverged)} of "
+            f"{len(diverged)} splits of the search for its noise level, which were judged by the "
+            "last good state. Lower learning_rate_init "
+            f"(it is {estimator.learning_rate_init}).",
+            ConvergenceWarning,
+        )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -87,7 +88,8 @@ def train_on_mixture(
     judges = training if held is None else held
     held = standardised_rows(data, judges, _MOST_HELD)
     known = standardised_rows(data, training, _MOST_ROWS)
-    mixture = fit_mixture(known, held, n_components, int(data.rng.randint(2**31 - 1)))
+    seed = int(data.rng.randint(2**31 - 1))
+    mixture = fit_mixture(known, held, n_components, seed)
     resting = replace(spec, n_components=len(mixture.weights))
     n_trial = int(_TRIAL * n_rounds)
     if n_components == "auto" and resting.n_components == 1:  # where any network starts
@@ -95,9 +97,8 @@ def train_on_mixture(
     if n_components != "auto" or n_trial == 0:
         return run(spec=resting, n_rounds=n_rounds, previous=None, mixture=mixture)
     later_rounds = n_rounds - n_trial
-    trial, record = run(
-        spec=spec, n_rounds=n_trial, previous=None, later_rounds=later_rounds, report=False
-    )
+    run = partial(run, validation_seed=seed)  # both stages are judged on the same draws
+    trial, record = run(spec=spec, n_rounds=n_trial, previous=None, later_rounds=later_rounds)
     gains = _log_density(mixture, held) - _network_log_density(trial, held, device)
     if gains.mean() > _MARGIN * gains.std() / min(len(gains), judges.n_rows) ** 0.5:
         return run(spec=resting, n_rounds=n_rounds, previous=None, mixture=mixture)

@@ -69,6 +69,7 @@ __all__ = [
     "first_rows",
     "importable",
     "integer_seeds",
+    "refuse_masked",
     "routed_weights",
     "routing_enabled",
     "rows_like",
@@ -94,6 +95,16 @@ def check_parameters(estimator: Any) -> None:
         estimator.get_params(deep=False),
         caller_name=type(estimator).__name__,
     )
+
+
+def refuse_masked(name: str, values: Any) -> None:
+    """Refuse a masked array that hides entries: numpy would use what lies behind the mask."""
+    parts = values if isinstance(values, (list, tuple)) else [values]
+    if any(np.ma.is_masked(part) for part in parts):
+        raise ValueError(
+            f"{name} is a masked array that hides entries: what lies behind a mask is no value. "
+            f"Drop the rows, or fill the entries in, for instance by {name}.filled(value)."
+        )
 
 
 def check_fitted(estimator: Any) -> None:
@@ -122,6 +133,7 @@ def check_rows(estimator: Any, X: ArrayLike) -> np.ndarray:
 def check_unnamed_rows(estimator: Any, X: ArrayLike) -> np.ndarray:
     """Validated rows for a fitted estimator, of its number of columns but not its own columns."""
     check_is_fitted(estimator)
+    refuse_masked("X", X)
     return _validated(
         unnamed(estimator), X if issparse(X) else np.asarray(from_user(X)), reset=False
     )
@@ -157,6 +169,7 @@ def _validated(estimator: Any, X: ArrayLike, **options: Any) -> np.ndarray:
 
 def _checked(owner: str, X: Any, check: Callable[..., np.ndarray]) -> np.ndarray:
     """Rows that a check of scikit-learn lets pass, all of them finite."""
+    refuse_masked("X", X)
     X = from_user(X)
     _refuse_dates(owner, X)
     try:
@@ -225,6 +238,7 @@ def check_weights(sample_weight: ArrayLike | None, n_rows: int) -> np.ndarray | 
     """Weights as float64, the largest of them one; None where they are all equal."""
     if sample_weight is None:
         return None
+    refuse_masked("sample_weight", sample_weight)
     try:
         weights = np.asarray(from_user(sample_weight), dtype=np.float64)
     except (ValueError, TypeError) as error:
@@ -261,6 +275,7 @@ def check_metric(metric: ArrayLike | None, n_features: int) -> np.ndarray | None
     """A metric as float64, one or one for each row: symmetric and positive semi-definite."""
     if metric is None:
         return None
+    refuse_masked("metric", metric)
     M, shape = np.asarray(from_user(metric), dtype=np.float64), (n_features, n_features)
     right = M.ndim in (2, 3) and M.shape[-2:] == shape and np.isfinite(M).all()
     if not right or not np.allclose(M, np.swapaxes(M, -1, -2)):

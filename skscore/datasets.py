@@ -18,7 +18,7 @@ from skscore._bridge import ClosedForm, from_user
 from skscore._chains import check_n_samples
 from skscore._params import check_count, check_positive
 from skscore._standardize import column_ties
-from skscore._validation import check_table, rows_like
+from skscore._validation import check_table, refuse_masked, rows_like
 
 __all__ = [
     "Distribution",
@@ -56,6 +56,7 @@ class Distribution(ABC):
         return self._log_density(self._checked(X))
 
     def _checked(self, X: ArrayLike) -> np.ndarray:
+        refuse_masked("X", X)
         X = check_array(from_user(X), dtype=np.float64)
         if X.shape[1] != self.n_features:
             raise ValueError(

@@ -44,7 +44,16 @@ from torch import Tensor
 from skscore._calculus import Field, divergence, quadratic_forms, value_and_slope
 from skscore._canonical import AngularField, noised, noised_pairs
 from skscore._params import Part, check_choice, check_count, check_positive
-from skscore.noise import SCHEDULES, WEIGHTINGS, NoiseKernel, NoiseProcess, check_range
+from skscore.noise import (
+    SCHEDULES,
+    SIGMA_MAX,
+    SIGMA_MIN,
+    WEIGHTINGS,
+    NoiseKernel,
+    NoiseProcess,
+    check_reach,
+    settled_process,
+)
 
 __all__ = [
     "PROJECTIONS",
@@ -340,7 +349,8 @@ class DiffusionScoreMatching(Loss):
     process : NoiseProcess
         Names the levels and their weights where these are None.
     sigma_min, sigma_max : float in (0, inf), default=0.002 and 80
-        Range of levels, for rows of unit variance.
+        Range of levels, for rows of unit variance; see :func:`skscore.noise.settled_process`
+        for a process with a range of its own.
     levels : str or None, default=None
         A key of :data:`skscore.noise.SCHEDULES`: how levels are drawn.  The draws of a batch
         are stratified: one in each of as many equal parts.
@@ -364,8 +374,8 @@ class DiffusionScoreMatching(Loss):
     def __init__(
         self,
         process: NoiseProcess,
-        sigma_min: float = 0.002,
-        sigma_max: float = 80.0,
+        sigma_min: float = SIGMA_MIN,
+        sigma_max: float = SIGMA_MAX,
         levels: str | None = None,
         weighting: str | Callable[[Tensor], Tensor] | None = None,
         antithetic: bool = True,
@@ -379,10 +389,11 @@ class DiffusionScoreMatching(Loss):
 
     def check(self) -> None:
         """Refuse what cannot be trained on, before the first draw."""
-        self._check_levels()
+        levels, process, (low, high) = self._settled()
+        check_reach(levels, process, low, high)
         if not callable(self.weighting):
             return
-        levels = [[self.sigma_min], [(self.sigma_min * self.sigma_max) ** 0.5]]
+        levels = [[low], [(low * high) ** 0.5]]
         levels = torch.tensor(levels, dtype=torch.float32, device="cpu")
         weights = self.weighting(levels)
         right = isinstance(weights, Tensor) and weights.shape == levels.shape
@@ -393,11 +404,12 @@ class DiffusionScoreMatching(Loss):
                 f"{levels.flatten().tolist()} it returned {weights!r}."
             )
 
-    def _check_levels(self) -> None:
-        check_range(self, self.sigma_min, self.sigma_max)
-        self.process.check()
-        levels = self.process.levels if self.levels is None else self.levels
+    def _settled(self) -> tuple[str, NoiseProcess, tuple[float, float]]:
+        """The schedule of levels, the process and the range, checked."""
+        process, sigma_range = settled_process(self, self.process)
+        levels = process.levels if self.levels is None else self.levels
         check_choice(self, "levels", levels, SCHEDULES)
+        return levels, process, sigma_range
 
     def draw_angles(
         self, x: Tensor, generator: Generator, n_batches: int = 1
@@ -406,15 +418,14 @@ class DiffusionScoreMatching(Loss):
 
         Stratified within each of `n_batches` equal parts of the rows.
         """
-        self._check_levels()
-        levels = self.process.levels if self.levels is None else self.levels
+        levels, process, sigma_range = self._settled()
         size = len(x) // n_batches
         rand = partial(torch.rand, generator=generator, dtype=x.dtype, device=x.device)
         strata = rand(n_batches, size).argsort(1)
         u = ((strata + rand(n_batches, 1)) / size).reshape(-1, 1)
 
         def angles(u: Tensor) -> Tensor:
-            return SCHEDULES[levels](u, self.process, self.sigma_min, self.sigma_max)
+            return SCHEDULES[levels](u, process, *sigma_range)
 
         def rate() -> Tensor:
             return value_and_slope(lambda u: angles(u).tan().log(), u)[1].detach()

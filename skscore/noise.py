@@ -33,6 +33,7 @@ Lipman, Chen, Ben-Hamu, Nickel and Le (2023). Flow matching for generative model
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -61,8 +62,13 @@ __all__ = [
     "solver_angles",
 ]
 
+SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
+"""Ends of the range of levels, wherever none are given."""
+_DEFAULT_RANGE = {"sigma_min": SIGMA_MIN, "sigma_max": SIGMA_MAX}
+
 _BISECTIONS = 60
 _FIRST_TIME = 1e-9
+_ROUNDING = 1e-6  # relative, of levels that are reached
 
 
 class NoiseKernel(Part, ABC):
@@ -214,7 +220,7 @@ class VarianceExploding(NoiseProcess):
     weighting = "edm"
     grid = "lognormal"
 
-    def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0) -> None:
+    def __init__(self, sigma_min: float = SIGMA_MIN, sigma_max: float = SIGMA_MAX) -> None:
         self.sigma_min = sigma_min
         self.sigma_max = sigma_max
 
@@ -356,8 +362,8 @@ class LognormalLevels(NoiseProcess):
 
     def __init__(
         self,
-        sigma_min: float = 0.002,
-        sigma_max: float = 80.0,
+        sigma_min: float = SIGMA_MIN,
+        sigma_max: float = SIGMA_MAX,
         log_mean: float = -1.2,
         log_std: float = 1.2,
     ) -> None:
@@ -400,6 +406,56 @@ class StraightFlow(NoiseProcess):
     def sigma(self, t: Tensor) -> Tensor:
         """``t``."""
         return t.clone()
+
+
+def settled_process(
+    owner: object, process: NoiseProcess
+) -> tuple[NoiseProcess, tuple[float, float]]:
+    """One range of levels for a process and for an owner that has `sigma_min` and `sigma_max` too.
+
+    An end that is left at its default follows the other object's; two that were set must agree.
+    The process comes back with the range, where it has these parameters; of one that does not, the
+    range ends where the process does.
+
+    Examples
+    --------
+    >>> from skscore.losses import DiffusionScoreMatching
+    >>> from skscore.noise import VarianceExploding, settled_process
+    >>> loss = DiffusionScoreMatching(VarianceExploding(0.05), sigma_max=10.0)
+    >>> settled_process(loss, loss.process)
+    (VarianceExploding(sigma_min=0.05, sigma_max=10.0), (0.05, 10.0))
+    """
+    process.check()
+    params = process.get_params(deep=False)
+    own = {name: params[name] for name in _DEFAULT_RANGE if name in params}
+    known = _reached_range(process) | own
+    ends = {name: _settled_end(owner, process, name, known[name], own) for name in known}
+    check_range(owner, *ends.values())
+    process = copy.copy(process).set_params(**{name: ends[name] for name in own})
+    return process, (float(ends["sigma_min"]), float(ends["sigma_max"]))
+
+
+def _settled_end(
+    owner: object, process: NoiseProcess, name: str, known: float, own: dict[str, float]
+) -> float:
+    end, default = getattr(owner, name), _DEFAULT_RANGE[name]
+    if end == default:
+        return known
+    if name in own and known not in (end, default):
+        raise ValueError(
+            f"The {name!r} parameter of {type(owner).__name__} is {end!r}, but its process, "
+            f"{process!r}, has {known!r}: leave one of the two at its default, or set both alike."
+        )
+    return end
+
+
+def _reached_range(process: NoiseProcess) -> dict[str, float]:
+    """The part of the default range that a process reaches."""
+    first, last = process.theta(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
+    return {
+        "sigma_min": math.tan(first) if first > math.atan(SIGMA_MIN) else SIGMA_MIN,
+        "sigma_max": math.tan(last) if last < math.atan(SIGMA_MAX) else SIGMA_MAX,
+    }
 
 
 PROCESSES: dict[str, type[NoiseProcess]] = {
@@ -475,6 +531,25 @@ SCHEDULES: dict[str, Schedule] = {
 """Schedules by name: even in the process's own time; in theta; in log sigma; in the quantiles
 of log sigma ~ N(-1, 1.4^2); in the seventh root of sigma.  Each is ``f(u, process, sigma_min,
 sigma_max)``, u of any shape to angles of that shape."""
+
+
+def check_reach(schedule: str, process: NoiseProcess, sigma_min: float, sigma_max: float) -> None:
+    """Refuse a range of levels that a schedule does not cover, since the process has an end.
+
+    Examples
+    --------
+    >>> from skscore.noise import VariancePreserving, check_reach
+    >>> check_reach("time", VariancePreserving(), 0.002, 80.0)
+    """
+    u, wanted = torch.tensor([[0.0, 1.0], [sigma_min, sigma_max]], dtype=torch.float64)
+    reached = SCHEDULES[schedule](u, process, sigma_min, sigma_max).tan()
+    if ((reached - wanted).abs() > _ROUNDING * wanted).any():
+        low, high = reached.tolist()
+        raise ValueError(
+            f"{process!r} reaches noise levels from {low:.4g} to {high:.4g}, and not all from "
+            f"{sigma_min!r} to {sigma_max!r}. Give sigma_min and sigma_max within what it reaches, "
+            f"another process, or a schedule other than {schedule!r}."
+        )
 
 
 def solver_angles(

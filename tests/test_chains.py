@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from joblib import Parallel, delayed
 
 from skscore._chains import (
     MAX_STARTS,
@@ -64,6 +65,20 @@ def test_the_stream_never_repeats_itself_and_survives_a_pickle():
     assert len(set(seeds)) == 50
     twin = pickle.loads(pickle.dumps(stream))
     assert twin.next(None) == stream.next(None)
+
+
+def test_copies_in_workers_draw_anew_and_repeat_by_an_integer():
+    """Four tasks sent to two workers gave four equal arrays."""
+    stream = SamplingStream(7)
+    seeds = Parallel(n_jobs=2)(delayed(stream.next)(None) for _ in range(4))
+    assert len({*seeds, stream.next(None)}) == 5
+    assert set(Parallel(n_jobs=2)(delayed(stream.next)(3) for _ in range(2))) == {stream.next(3)}
+
+
+def test_a_forked_stream_draws_anew(monkeypatch):
+    stream, twin = SamplingStream(7), SamplingStream(7)
+    monkeypatch.setattr("skscore._chains.os.getpid", lambda: -1)
+    assert stream.next(None) != twin.next(None)
 
 
 def test_threads_share_the_stream_without_repeats():

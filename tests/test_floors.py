@@ -20,6 +20,7 @@ FLOORS = [
         "_messages",
         "_documentation",
         "_validation",
+        "_densities",
         "_output",
         "_kinds",
         "metrics._fisher",

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skscore._bridge import from_user
-from skscore._validation import check_metric, check_weights
+from skscore._validation import check_metric, check_weights, refuse_masked
 
 
 def hyvarinen_score_samples(
@@ -52,6 +52,7 @@ def hyvarinen_score_samples(
     >>> hyvarinen_score_samples(-x, np.full(2, -2.0)).tolist()
     [2.0, 1.0]
     """
+    refuse_masked("jacobian_or_divergence", jacobian_or_divergence)
     s, J = check_floats("scores", scores, 2), jacobian_or_divergence
     J = np.asarray(from_user(J), dtype=np.float64)
     n, d = s.shape
@@ -169,6 +170,7 @@ def relative_fisher_divergence(
 
 
 def check_floats(name: str, values: ArrayLike, ndim: int) -> np.ndarray:
+    refuse_masked(name, values)
     values = np.asarray(from_user(values), dtype=np.float64)
     if values.ndim != ndim or not len(values):
         raise ValueError(

@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skscore._bridge import from_user
-from skscore._validation import MetadataRequester, rows_like, score_request
+from skscore._densities import bare, is_plain_pipeline, log_densities, why_no_log_density
+from skscore._validation import MetadataRequester, refuse_masked, rows_like, score_request
 from skscore.metrics._fisher import check_finite, hyvarinen_score, unit_weights
 
 _DIFFERENCE = 1e-4  # half the width of differences, in standard deviations
@@ -93,9 +94,13 @@ def log_likelihood_scorer(
 ) -> float:
     """Mean normalised log-density in nats, ``score_samples(X).mean()``; higher is better.
 
+    scikit-learn's ``KernelDensity`` and mixtures are taken by their formula: the bounds of the
+    tree behind ``KernelDensity.score_samples`` are off by whole nats in many columns.
+
     Parameters
     ----------
     estimator : fitted estimator with `score_samples`
+        A density, or a fitted search over densities.
     X : array-like of shape (n, d)
     y : ignored
     sample_weight : array-like of shape (n,), default=None
@@ -103,6 +108,13 @@ def log_likelihood_scorer(
     Returns
     -------
     float
+
+    Raises
+    ------
+    ValueError
+        For what has no normalised log-density of the rows: an outlier detector, a kernel density
+        of another metric, or a plain ``Pipeline`` with transformers, whose number is that of the
+        transformed rows (use :class:`skscore.DensityPipeline`).
 
     Examples
     --------
@@ -113,7 +125,13 @@ def log_likelihood_scorer(
     >>> bool(abs(log_likelihood_scorer(model, X) - model.score(X)) < 1e-12)
     True
     """
-    values = np.asarray(_method(estimator, "score_samples", "log_likelihood_scorer")(X))
+    refuse_masked("X", X)
+    estimator = bare(estimator)
+    _method(estimator, "score_samples", "log_likelihood_scorer")
+    reason = why_no_log_density(estimator)
+    if reason is not None:
+        raise ValueError(f"log_likelihood_scorer needs normalised log-densities. {reason}")
+    values = log_densities(estimator, X)
     w = unit_weights(sample_weight, len(values))
     return float(w[w > 0] @ values[w > 0])  # a row of weight zero may lie outside the support
 
@@ -150,6 +168,8 @@ def hyvarinen_scorer(
     >>> bool(abs(hyvarinen_scorer(DensityScoreEstimator(GaussianMixture()).fit(X), X) - 2) < 0.1)
     True
     """
+    refuse_masked("X", X)
+    estimator = bare(estimator)
     score_function = _method(estimator, "score_function", "hyvarinen_scorer")
     score_divergence = _method(estimator, "score_divergence", "hyvarinen_scorer")
     M = _method(estimator, "covariance_", "hyvarinen_scorer")
@@ -197,6 +217,8 @@ def sliced_scorer(
     >>> bool(abs(sliced_scorer(model, X) - hyvarinen_scorer(model, X)) < 0.02)
     True
     """
+    refuse_masked("X", X)
+    estimator = bare(estimator)
     score_function = _method(estimator, "score_function", "sliced_scorer")
     M = _method(estimator, "covariance_", "sliced_scorer")
     rows, rng, root = np.asarray(X, dtype=np.float64), np.random.RandomState(0), _square_root(M)
@@ -224,9 +246,10 @@ def multi_level_denoising_scorer(
     `covariance_`: the loss of denoising score matching in whitened coordinates.  Levels and
     draws are the same for every candidate.  An estimator that was trained at many levels (one
     with `sigma_range_`) is asked for its score at each, within its range; its levels are those of
-    whitened coordinates too with ``standardize="whiten"``.  Any other is asked for the one score
-    it has, so a search over its own level by this finds a compromise of the fixed ones; search by
-    the default scoring there.  Noised rows must be in the support of the density.
+    whitened coordinates too with ``standardize="whiten"``; with curved columns, of its own or of
+    a transformer before it, they are not, and its loss is higher.  Any other is asked for the one
+    score it has, so a search over its own level by this finds a compromise of the fixed ones;
+    search by the default scoring there.  Noised rows must be in the support of the density.
 
     Parameters
     ----------
@@ -253,6 +276,8 @@ def multi_level_denoising_scorer(
     >>> bool(abs(multi_level_denoising_scorer(model, X, sigmas=[0.5]) - best) < 0.1)
     True
     """
+    refuse_masked("X", X)
+    estimator = bare(estimator)
     score_function = _method(estimator, "score_function", "multi_level_denoising_scorer")
     root = _square_root(_method(estimator, "covariance_", "multi_level_denoising_scorer"))
     low_high = getattr(estimator, "sigma_range_", None)
@@ -269,12 +294,14 @@ def multi_level_denoising_scorer(
 
 
 def _method(estimator: Any, name: str, scorer: str) -> Any:
-    if not hasattr(estimator, name):
+    if is_plain_pipeline(estimator):
         raise ValueError(
-            f"{scorer} needs a fitted estimator with `{name}`, which {estimator!r} lacks. In a "
-            "Pipeline, use the default scoring, which asks the last step; "
-            "skscore.compose.DensityPipeline has what scorers need."
+            f"{scorer} cannot compare a plain Pipeline: its density is that of the transformed "
+            "rows, and changes with their units. Use skscore.DensityPipeline with the same steps, "
+            f"whose numbers are those of the rows themselves. Got {estimator!r}."
         )
+    if not hasattr(estimator, name):
+        raise ValueError(f"{scorer} needs a fitted estimator with `{name}`. Got {estimator!r}.")
     return getattr(estimator, name)
 
 
