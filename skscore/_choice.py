@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from skscore._rows import drawn_index, some_rows, split
+from skscore._rows import drawn_index, some_rows, split, std_errors_of_means
 from skscore._standardize import Standardizer, Ties, column_deviations, spread_out_columns
 from skscore._training import Portion
 
@@ -53,9 +53,7 @@ def chosen_form(X: np.ndarray, weights: np.ndarray | None, ties: Ties, dequantiz
         rows = [z.jitter(z.transform(X[i]), np.random.RandomState(1)) for i in (drawn, held.index)]
         values[form] = _best_log_density(*rows, share) + z.log_volume(X[held.index])
     gain = values["normal"] - values["whiten"]
-    mean = share @ gain
-    error = np.sqrt(share**2 / np.maximum(w, 1) @ (gain - mean) ** 2)  # a row may be many
-    return "normal" if mean > error else "whiten"
+    return "normal" if share @ gain > std_errors_of_means(gain, w) else "whiten"
 
 
 def _needs_a_curve(X: np.ndarray, weights: np.ndarray | None, ties: Ties, dequantize: bool) -> bool:

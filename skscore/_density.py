@@ -412,8 +412,9 @@ def _fitted(density: Any, rows: np.ndarray, weights: np.ndarray | None) -> Any:
 
 def _measured(rows: np.ndarray, weights: np.ndarray | None, names: list[str]) -> Standardizer:
     """Location and covariance as the trained estimators measure them."""
-    ties = column_ties(rows, weights)
-    return Standardizer.fit(*merged_rows(rows, weights)[:2], names=names, ties=ties)
+    rows, weights, places = merged_rows(rows, weights)
+    ties = column_ties(rows, weights, np.sum(places >= 0))
+    return Standardizer.fit(rows, weights, names=names, ties=ties)
 
 
 def _warn_of_regularisation(

@@ -163,8 +163,8 @@ def first_data(
     rows, described = (check_rows(estimator, X), {}) if goes_on else first_rows(estimator, X)
     names = column_names(X, rows.shape[1])
     given = check_weights(sample_weight, len(rows))
-    ties = column_ties(rows, given)
     rows, weights, places = merged_rows(rows, given)
+    ties = column_ties(rows, weights, np.sum(places >= 0))
     if len(rows) < 2:
         raise ValueError(
             f"{type(estimator).__name__} needs at least two different rows of positive weight. "

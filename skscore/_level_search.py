@@ -18,7 +18,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from skscore._bridge import NetworkSpec
 from skscore._fitting import FitData, has_diverged, hidden_widths, level_criterion, train
 from skscore._messages import warn_user
-from skscore._rows import split
+from skscore._rows import split, std_errors_of_means
 from skscore._standardize import Standardizer
 from skscore._training import Portion
 from skscore._validation import finite_results
@@ -64,11 +64,7 @@ class LevelSearch:
 
     def std_errors(self, values: np.ndarray) -> np.ndarray:
         """Standard errors of the weighted means of `values` (n_levels, n_rows)."""
-        share = self.weights / self.weights.sum()
-        centred = values - (values @ share)[:, None]
-        n = np.count_nonzero(share)
-        variance = centred**2 @ (share**2 / np.maximum(self.weights, 1))  # a row may be many
-        return np.sqrt(variance * n / max(n - 1, 1))
+        return std_errors_of_means(values, self.weights)
 
     def best(self, *, one_std_error: bool = False) -> int:
         """Number of the level of highest criterion.

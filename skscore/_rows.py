@@ -179,6 +179,27 @@ def drawn_index(rows: Portion, size: int, rng: np.random.RandomState) -> np.ndar
     return rows.index[np.minimum(np.searchsorted(shares, points), len(rows) - 1)]
 
 
+def effective_number(rows: Portion) -> float:
+    """Number of rows of the mean weight of the light ones that weigh as much as all together."""
+    if rows.weights is None:
+        return float(len(rows))
+    light, _ = _light_and_heavy(rows)
+    return float(rows.weights.sum() / rows.weights[light if len(light) else slice(None)].mean())
+
+
+def std_errors_of_means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Standard errors of the weighted means of `values` (..., n) over rows.
+
+    A row of weight k times the mean of all stands for k rows, and its part of the
+    variance is theirs.
+    """
+    kept = weights > 0
+    w, values = weights[kept], values[..., kept]
+    share, many, n = w / w.sum(), np.maximum(w / w.mean(), 1), len(w)
+    squares = (values - (values @ share)[..., None]) ** 2
+    return np.sqrt(squares @ (share**2 / many) * n / max(n - 1, 1))
+
+
 def _light_and_heavy(rows: Portion) -> tuple[np.ndarray, np.ndarray]:
     """Places, within the portion, of rows that are not heavy, and of those that are."""
     places, w = np.arange(len(rows)), rows.weights

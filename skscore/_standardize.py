@@ -53,6 +53,7 @@ _SHRINKAGE_ROWS = 10_000
 _MARGIN_ROWS = 100_000
 _TIES_ROWS = 100_000
 _HEAVY_SHARE = 0.01
+_MANY = 10  # rows that a value of a lattice stands for, where no different rows share it
 _DENSEST_ROWS = 10_000
 _SHRINKAGES = np.concatenate([[0.0], np.geomspace(1e-8, 1.0, 33)])
 
@@ -346,30 +347,39 @@ class Ties:
         return self.lattice | (self.gaps > 0 if dequantize else False)
 
 
-def column_ties(X: np.ndarray, weights: np.ndarray | None = None) -> Ties:
-    """The ties of (n, d) rows with optional weights (n,).
+def column_ties(
+    X: np.ndarray, weights: np.ndarray | None = None, n_given: float | None = None
+) -> Ties:
+    """The ties of (n, d) rows with optional weights (n,), which stand for `n_given` rows.
 
-    A column is tied where more than 5 % of its values repeat, or where *atoms* have more than 5 %
-    of the mass: values of at least 5 % each, and of twice the mean.
+    A column is tied where more than 5 % of its values repeat in the rows as given, or where
+    *atoms* have more than 5 % of the mass: values of at least 5 % each, and of twice the mean.
+    The others are a lattice where more than 5 % repeat in different rows, or stand for ten rows:
+    a table of which each row stands a few times has ties and no lattice.
     """
     if weights is not None:
         X, weights = X[weights > 0], weights[weights > 0]
+    number = len(X)
     X, weights = some_rows(X, weights, _TIES_ROWS)
-    gaps, lattice = zip(*(_ties(column, weights) for column in X.T), strict=True)
+    numbers = np.ones(len(X))
+    if weights is not None:
+        n_given = number if n_given is None else n_given
+        numbers = weights * (n_given * len(X) / number / weights.sum())
+    gaps, lattice = zip(*(_ties(column, numbers) for column in X.T), strict=True)
     return Ties(np.array(gaps), np.array(lattice))
 
 
-def _ties(column: np.ndarray, weights: np.ndarray | None) -> tuple[float, bool]:
-    """Gap of a column, and whether it is a lattice."""
-    values, place, counts = np.unique(column, return_inverse=True, return_counts=True)
-    mass = counts if weights is None else np.bincount(place.ravel(), weights=weights)
-    mass = mass / mass.sum()
-    atoms = mass >= max(TIES, 2 / len(values))
-    repeats = 1 - len(values) / len(column)
-    if len(values) < 2 or max(repeats, mass[atoms].sum()) <= TIES:
+def _ties(column: np.ndarray, numbers: np.ndarray) -> tuple[float, bool]:
+    """Gap of a column whose values stand for so many rows each, and whether it is a lattice."""
+    values, place, n_rows = np.unique(column, return_inverse=True, return_counts=True)
+    number = np.bincount(place.ravel(), weights=numbers)
+    atoms = number >= max(TIES, 2 / len(values)) * number.sum()
+    repeated = max(1 - len(values) / number.sum(), number[atoms].sum() / number.sum())
+    if len(values) < 2 or repeated <= TIES:
         return 0.0, False
-    rest = counts[~atoms]
-    lattice = len(rest) == 0 or 1 - len(rest) / rest.sum() > TIES
+    rest, n_rest = number[~atoms], n_rows[~atoms].sum()
+    shared = n_rest == 0 or 1 - len(rest) / n_rest > TIES
+    lattice = shared or rest[rest >= _MANY].sum() > TIES * rest.sum()
     return float(np.median(np.diff(values.astype(np.float64)))), bool(lattice)
 
 

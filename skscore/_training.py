@@ -288,8 +288,8 @@ class _Verdict:
             return -math.inf if math.isinf(self.score()) else math.inf
         share, gains = self.weights / self.weights.sum(), other.losses - self.losses
         mean, n = share @ gains, len(gains)
-        # A row of weight k stands for k: its part of the variance is that of k rows.
-        squares = share.square() / self.weights.clamp_min(1.0) * (gains - mean).square()
+        many = (self.weights / self.weights.mean()).clamp_min(1.0)  # a heavy row is so many
+        squares = share.square() / many * (gains - mean).square()
         error = (squares.sum() * n / max(n - 1, 1)).sqrt()
         return (mean - margin * error).item()
 

@@ -107,7 +107,7 @@ class SetsThreads(Denoising):
 
 class TrainsOnValidationRows(Denoising):
     def _train(self, data, objective, rows, n_rounds, previous, **options):
-        rows = np.arange(len(data.X)), rows[1]
+        rows = data.rows, rows[1]
         return super()._train(data, objective, rows, n_rounds, previous, **options)
 
 

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from skscore._rows import drawn_index, folds, given_folds, merged_rows, some_rows, split
+from skscore._rows import (
+    drawn_index,
+    effective_number,
+    folds,
+    given_folds,
+    merged_rows,
+    some_rows,
+    split,
+    std_errors_of_means,
+)
 from skscore._training import Portion
 
 
@@ -172,3 +181,23 @@ def test_places_lead_from_rows_to_merged_ones():
     np.testing.assert_array_equal(rows[places[w > 0]], X[w > 0])
     rows, _, places = merged_rows(X[[0, 1, 3]], None)
     assert places.tolist() == [0, 1, 2]
+
+
+def test_the_error_of_a_mean_counts_a_heavy_row_as_many():
+    values = rng().standard_normal((2, 400))
+    plain = std_errors_of_means(values, np.ones(400))
+    np.testing.assert_allclose(plain, values.std(axis=1, ddof=1) / 20)
+    padded = np.concatenate([values, np.full((2, 50), 9.0)], axis=1)
+    none = std_errors_of_means(padded, np.r_[np.ones(400), np.zeros(50)])
+    np.testing.assert_allclose(none, plain)
+    atom, weights = np.r_[5.0, values[0]], np.r_[400.0, np.ones(400)]
+    rows = np.r_[np.full(400, 5.0), values[0]]
+    expected = rows.std() / np.sqrt(800)
+    assert std_errors_of_means(atom, weights) == pytest.approx(expected, rel=0.05)
+
+
+def test_the_number_of_rows_is_that_of_the_light_ones_weight():
+    assert effective_number(table(7)) == 7
+    weights = np.r_[60.0, np.full(40, 0.5)]
+    assert effective_number(table(41, weights)) == pytest.approx(160)
+    assert effective_number(table(41, 3 * weights)) == pytest.approx(160)

@@ -121,7 +121,7 @@ def test_tensors_are_taken_for_their_numbers(kind):
     est.__dict__.update(described)
     for check in (check_rows, check_unnamed_rows):
         np.testing.assert_array_equal(check(est, given), X)
-    np.testing.assert_array_equal(check_weights(given[0], 3), X[0])
+    np.testing.assert_array_equal(check_weights(given[0], 3), X[0] / 2)
     np.testing.assert_array_equal(check_metric(given.new_ones(3).diag(), 3), np.eye(3))
     criterion = hyvarinen_score_samples(given, given[:, 0])
     np.testing.assert_array_equal(criterion, -np.square(X).sum(axis=1) / 2 - X[:, 0])

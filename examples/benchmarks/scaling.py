@@ -31,7 +31,7 @@ from step_cost import build, microseconds, ours
 
 from skscore import DiffusionScoreEstimator
 from skscore._bridge import CHUNK, Evaluator, NetworkSpec, RowSource, generator
-from skscore._training import _batches, _run_round, _Trainer
+from skscore._training import Portion, _batches, _run_round, _Trainer
 from skscore.losses import DenoisingScoreMatching, ImplicitScoreMatching, SlicedScoreMatching
 from skscore.noise import GaussianNoise
 
@@ -110,10 +110,10 @@ def step_of(loss, d):
     """A function that takes a number of steps of a loss of one level."""
     X = np.random.RandomState(0).standard_normal((2000, d)).astype(np.float32)
     nothing = np.zeros((0, d))
-    rows = RowSource(X, None, lambda part: part, nothing, nothing, torch.device("cpu"))
+    rows = RowSource(X, lambda part: part, nothing, nothing, torch.device("cpu"))
     trainer = _Trainer(NetworkSpec("mlp", d, WIDTHS, "silu", False, SIGMA).build(0), 0.003, None)
     source = generator(0)
-    batches = _batches(torch.arange(len(X)), 256, source)
+    batches = _batches(Portion(torch.arange(len(X))), 256, source)
     return lambda n: _run_round(trainer, loss, rows, batches, n, source)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from skscore._bridge import NetworkSpec, RowSource, generator
-from skscore._training import _batches, _run_round, _Trainer
+from skscore._training import Portion, _batches, _run_round, _Trainer
 from skscore.losses import DiffusionScoreMatching
 from skscore.noise import VarianceExploding
 
@@ -37,11 +37,11 @@ def ours(d, widths, n_rows, batch_size):
     """A function that takes a number of training steps."""
     X = np.random.RandomState(0).standard_normal((n_rows, d)).astype(np.float32)
     nothing = np.zeros((0, d))
-    rows = RowSource(X, None, lambda part: part, nothing, nothing, torch.device("cpu"))
+    rows = RowSource(X, lambda part: part, nothing, nothing, torch.device("cpu"))
     trainer = _Trainer(build(d, widths), 0.003, None)
     loss = DiffusionScoreMatching(VarianceExploding(), *SIGMA_RANGE)
     source = generator(0)
-    batches = _batches(torch.arange(n_rows), batch_size, source)
+    batches = _batches(Portion(torch.arange(n_rows)), batch_size, source)
     return lambda n: _run_round(trainer, loss, rows, batches, n, source)
 
 
