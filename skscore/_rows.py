@@ -180,24 +180,30 @@ def drawn_index(rows: Portion, size: int, rng: np.random.RandomState) -> np.ndar
 
 
 def effective_number(rows: Portion) -> float:
-    """Number of rows of the mean weight of the light ones that weigh as much as all together."""
+    """Number of light rows that weigh as much as all together."""
     if rows.weights is None:
         return float(len(rows))
-    light, _ = _light_and_heavy(rows)
-    return float(rows.weights.sum() / rows.weights[light if len(light) else slice(None)].mean())
+    return float(rows.weights.sum() / _light_weight(rows.weights))
 
 
 def std_errors_of_means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Standard errors of the weighted means of `values` (..., n) over rows.
 
-    A row of weight k times the mean of all stands for k rows, and its part of the
-    variance is theirs.
+    A heavy row stands for as many light ones as weigh the same, with their part of the variance.
     """
     kept = weights > 0
     w, values = weights[kept], values[..., kept]
-    share, many, n = w / w.sum(), np.maximum(w / w.mean(), 1), len(w)
+    share, many, n = w / w.sum(), np.ones(len(w)), len(w)
+    _, heavy = _light_and_heavy(Portion(np.arange(n), w))
+    many[heavy] = np.maximum(w[heavy] / _light_weight(w), 1)
     squares = (values - (values @ share)[..., None]) ** 2
     return np.sqrt(squares @ (share**2 / many) * n / max(n - 1, 1))
+
+
+def _light_weight(weights: np.ndarray) -> float:
+    """Mean weight of the light rows, or of all where all are heavy."""
+    light, _ = _light_and_heavy(Portion(weights, weights))
+    return float(weights[light if len(light) else slice(None)].mean())
 
 
 def _light_and_heavy(rows: Portion) -> tuple[np.ndarray, np.ndarray]:

@@ -288,8 +288,7 @@ class _Verdict:
             return -math.inf if math.isinf(self.score()) else math.inf
         share, gains = self.weights / self.weights.sum(), other.losses - self.losses
         mean, n = share @ gains, len(gains)
-        many = (self.weights / self.weights.mean()).clamp_min(1.0)  # a heavy row is so many
-        squares = share.square() / many * (gains - mean).square()
+        squares = share.square() * (gains - mean).square()
         error = (squares.sum() * n / max(n - 1, 1)).sqrt()
         return (mean - margin * error).item()
 
