@@ -25,7 +25,7 @@ from skscore._bridge import (
 )
 from skscore._choice import chosen_form
 from skscore._messages import column_names, warn_user
-from skscore._rows import merged_rows
+from skscore._rows import counted_cells, merged_rows
 from skscore._standardize import Standardizer, Ties, column_ties
 from skscore._training import Plan, Portion, Record
 from skscore._validation import (
@@ -165,6 +165,7 @@ def first_data(
     given = check_weights(sample_weight, len(rows))
     rows, weights, places = merged_rows(rows, given)
     ties = column_ties(rows, weights, np.sum(places >= 0))
+    weights = counted_cells(rows, weights)
     if len(rows) < 2:
         raise ValueError(
             f"{type(estimator).__name__} needs at least two different rows of positive weight. "

@@ -16,7 +16,9 @@ from skscore._training import Portion
 
 _MAX_HELD = 50_000
 _SUBSET_SEED = 946_385_271  # unlike those that tables are made with
-_HEAVY, _HEAVY_SHARE = 10.0, 0.05  # rows that one stands for, or their part of all
+_HEAVY = 10.0  # rows that a heavy one stands for,
+_HEAVY_SHARE, _HEAVY_MEANS = 0.05, 2.0  # or its part of all, and that in means
+_MOST_CELLS = 1000
 
 
 def merged_rows(
@@ -47,6 +49,25 @@ def _numbers(weights: np.ndarray | None, total: int) -> np.ndarray | None:
         return None
     weights = weights / weights.max()  # sums and squares of any weights are then finite
     return weights * (total / weights.sum())
+
+
+def counted_cells(X: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
+    """Weights of different rows; those of a frequency table, so that all of its rows are heavy.
+
+    Its columns are coarse grids, at least half filled.  A row is a cell then, and to hold one
+    out as a whole would be to train without its mass.
+    """
+    if weights is None or len(X) > _MOST_CELLS or not all(map(_is_grid, X.T)):
+        return weights
+    return weights * max(1.0, _HEAVY / weights.min())
+
+
+def _is_grid(column: np.ndarray) -> bool:
+    values = np.unique(column.astype(np.float64))
+    if len(values) < 2:
+        return True
+    steps = np.diff(values) / np.diff(values).min()
+    return bool((np.abs(steps - steps.round()) < 1e-6).all() and steps.sum() < 2 * len(values))
 
 
 def _twins(X: np.ndarray) -> np.ndarray | None:
@@ -211,7 +232,7 @@ def _light_and_heavy(rows: Portion) -> tuple[np.ndarray, np.ndarray]:
     places, w = np.arange(len(rows)), rows.weights
     if w is None:
         return places, places[:0]
-    heavy = (w >= _HEAVY) | (w >= _HEAVY_SHARE * w.sum())
+    heavy = (w >= _HEAVY) | (w >= max(_HEAVY_SHARE, _HEAVY_MEANS / len(w)) * w.sum())
     return places[~heavy], places[heavy]
 
 

@@ -451,7 +451,9 @@ def _settled_end(
 
 def _reached_range(process: NoiseProcess) -> dict[str, float]:
     """The part of the default range that a process reaches."""
-    first, last = process.theta(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
+    first, last = process.theta(
+        torch.tensor([0.0, 1.0], dtype=torch.float64, device="cpu")
+    ).tolist()
     return {
         "sigma_min": math.tan(first) if first > math.atan(SIGMA_MIN) else SIGMA_MIN,
         "sigma_max": math.tan(last) if last < math.atan(SIGMA_MAX) else SIGMA_MAX,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from skscore._rows import (
+    counted_cells,
     drawn_index,
     effective_number,
     folds,
@@ -201,3 +202,25 @@ def test_the_number_of_rows_is_that_of_the_light_ones_weight():
     weights = np.r_[60.0, np.full(40, 0.5)]
     assert effective_number(table(41, weights)) == pytest.approx(160)
     assert effective_number(table(41, 3 * weights)) == pytest.approx(160)
+
+
+CELLS = np.stack(np.meshgrid(np.arange(4.0), [0.5, 1.0, 1.5]), axis=-1).reshape(-1, 2)
+
+
+@pytest.mark.parametrize("X", [CELLS, CELLS[:, :1] * 1e6, np.c_[CELLS, np.ones(12)]])
+def test_every_row_of_a_frequency_table_is_in_both_parts(X):
+    weights = merged_rows(X, rng().uniform(1, 2, size=len(X)))[1]
+    X = merged_rows(X, None)[0]
+    cells = counted_cells(X, weights[: len(X)])
+    np.testing.assert_allclose(cells / cells.sum(), weights[: len(X)] / weights[: len(X)].sum())
+    training, held = split(table(len(X), cells), 0.1, rng())
+    assert len(training) == len(held) == len(X)
+
+
+@pytest.mark.parametrize("X", [rng().normal(size=(15, 2)), rng().normal(size=(15, 2)).round(2)])
+def test_a_short_weighted_table_still_holds_rows_out(X):
+    """Weights of one to five make no row of fifteen an atom."""
+    weights = rng().randint(1, 5, size=15).astype(float)
+    assert counted_cells(X, weights) is weights
+    training, held = split(table(15, weights), 0.2, rng())
+    assert not np.intersect1d(training.index, held.index).size

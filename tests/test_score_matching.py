@@ -57,7 +57,7 @@ CASES = [
         2000,
         0.05,
     ),
-    (DenoisingScoreEstimator(0.05), make_moons(), 3000, 0.15),
+    (DenoisingScoreEstimator(0.05), make_moons(), 3000, 0.18),
 ]
 
 
