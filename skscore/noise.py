@@ -543,7 +543,9 @@ def check_reach(schedule: str, process: NoiseProcess, sigma_min: float, sigma_ma
     >>> from skscore.noise import VariancePreserving, check_reach
     >>> check_reach("time", VariancePreserving(), 0.002, 80.0)
     """
-    u, wanted = torch.tensor([[0.0, 1.0], [sigma_min, sigma_max]], dtype=torch.float64)
+    u, wanted = torch.tensor(
+        [[0.0, 1.0], [sigma_min, sigma_max]], dtype=torch.float64, device="cpu"
+    )
     reached = SCHEDULES[schedule](u, process, sigma_min, sigma_max).tan()
     if ((reached - wanted).abs() > _ROUNDING * wanted).any():
         low, high = reached.tolist()
