@@ -45,7 +45,7 @@ from skscore._fitting import (
 )
 from skscore._messages import listed, warn_user
 from skscore._output import SetOutput
-from skscore._rows import split
+from skscore._rows import effective_number, split
 from skscore._training import Portion, Record
 from skscore._validation import (
     Interval,
@@ -199,7 +199,12 @@ class BaseScoreEstimator(SetOutput, BaseEstimator, ABC):
             rows = split(data.rows, self.validation_fraction, data.rng)
         objective = self._objective(data, previous)
         network, record = self._train(
-            data, objective, rows, n_rounds(self, len(rows[0])), previous, decays=self._decays
+            data,
+            objective,
+            rows,
+            n_rounds(self, effective_number(rows[0])),
+            previous,
+            decays=self._decays,
         )
         report(self, record, open_end=self.early_stopping and not self._decays)
         starts = resample(data.X, data.weights, MAX_STARTS, data.rng)

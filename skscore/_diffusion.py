@@ -26,7 +26,7 @@ from skscore._fitting import (
 )
 from skscore._mixtures import LEAST_ROWS, train_on_mixture
 from skscore._output import contained
-from skscore._rows import some_rows
+from skscore._rows import effective_number, some_rows
 from skscore._training import Portion, Record
 from skscore._validation import (
     Interval,
@@ -318,7 +318,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
             validation=rows[1],
             decays=decays,
         )
-        spec = self._spec(data, objective, len(rows[0]), previous)
+        spec = self._spec(data, objective, effective_number(rows[0]), previous)
         if previous is not None or self.conservative or self.n_components == 0:
             return run(spec=spec, n_rounds=n_rounds, previous=previous)
         _check_components(self, len(rows[0]))

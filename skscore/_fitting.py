@@ -25,7 +25,7 @@ from skscore._bridge import (
 )
 from skscore._choice import chosen_form
 from skscore._messages import column_names, warn_user
-from skscore._rows import counted_cells, merged_rows
+from skscore._rows import counted_cells, effective_number, merged_rows
 from skscore._standardize import Standardizer, Ties, column_ties
 from skscore._training import Plan, Portion, Record
 from skscore._validation import (
@@ -231,11 +231,12 @@ def train(
         _refuse_changes(estimator, asdict(previous.spec), asdict(spec))
     seeds = [int(seed) for seed in data.rng.randint(2**31 - 1, size=3)]
     least = estimator._least_batch
-    least = min(least, max(_LEAST_BATCH, len(training) // 4))
-    size, auto = estimator.batch_size, min(max(least, len(training) // 1000), 1024)
+    number = effective_number(training)
+    least = min(least, max(_LEAST_BATCH, number // 4))
+    size, auto = estimator.batch_size, min(max(least, number // 1000), 1024)
     plan = Plan(
         n_rounds=n_rounds,
-        batch_size=auto if size == "auto" else min(size, len(training)),
+        batch_size=auto if size == "auto" else min(size, number),
         learning_rate=estimator.learning_rate_init,
         patience=estimator.n_iter_no_change,
         tol=estimator.tol,

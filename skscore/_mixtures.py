@@ -20,7 +20,7 @@ from sklearn.mixture import GaussianMixture
 
 from skscore._bridge import ClosedForm, FittedNetwork, Mixture, NetworkSpec, apply_in_chunks
 from skscore._fitting import FitData
-from skscore._rows import drawn_index, effective_number
+from skscore._rows import drawn_index, judging_number
 from skscore._training import Portion, Record
 
 LEAST_ROWS = 2
@@ -100,7 +100,10 @@ def train_on_mixture(
     run = partial(run, validation_seed=seed)  # both stages are judged on the same draws
     trial, record = run(spec=spec, n_rounds=n_trial, previous=None, later_rounds=later_rounds)
     gains = _log_density(mixture, held) - _network_log_density(trial, held, device)
-    if gains.mean() > _MARGIN * gains.std() / min(len(gains), effective_number(judges)) ** 0.5:
+    if (
+        gains.mean()
+        > _MARGIN * gains.std() / min(len(gains), judging_number(judges, data.rows)) ** 0.5
+    ):
         return run(spec=resting, n_rounds=n_rounds, previous=None, mixture=mixture)
     if record.status != "max_iter":
         return trial, record

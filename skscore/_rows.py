@@ -200,11 +200,23 @@ def drawn_index(rows: Portion, size: int, rng: np.random.RandomState) -> np.ndar
     return rows.index[np.minimum(np.searchsorted(shares, points), len(rows) - 1)]
 
 
-def effective_number(rows: Portion) -> float:
+def effective_number(rows: Portion) -> int:
     """Number of light rows that weigh as much as all together."""
     if rows.weights is None:
-        return float(len(rows))
-    return float(rows.weights.sum() / _light_weight(rows.weights))
+        return len(rows)
+    return round(rows.weights.sum() / _light_weight(rows.weights))
+
+
+def judging_number(held: Portion, rows: Portion) -> int:
+    """Number of rows that a mean over the held-out ones of `rows` rests on.
+
+    Heavy rows have in every part the shares that they have in all, so they count as all of them.
+    """
+    if rows.weights is None:
+        return len(held)
+    light, heavy = _light_and_heavy(rows)
+    n_light = np.isin(held.index, rows.index[light]).sum()
+    return round(n_light + rows.weights[heavy].sum() / _light_weight(rows.weights))
 
 
 def std_errors_of_means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -222,9 +234,9 @@ def std_errors_of_means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _light_weight(weights: np.ndarray) -> float:
-    """Mean weight of the light rows, or of all where all are heavy."""
+    """Mean weight of the light rows; where there are none, heavy ones say how many they are."""
     light, _ = _light_and_heavy(Portion(weights, weights))
-    return float(weights[light if len(light) else slice(None)].mean())
+    return float(weights[light].mean()) if len(light) else 1.0
 
 
 def _light_and_heavy(rows: Portion) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ from skscore._rows import (
     effective_number,
     folds,
     given_folds,
+    judging_number,
     merged_rows,
     some_rows,
     split,
@@ -224,3 +225,14 @@ def test_a_short_weighted_table_still_holds_rows_out(X):
     assert counted_cells(X, weights) is weights
     training, held = split(table(15, weights), 0.2, rng())
     assert not np.intersect1d(training.index, held.index).size
+
+
+def test_cells_that_are_all_heavy_are_as_many_rows_as_they_say():
+    assert effective_number(table(3, np.array([30.0, 10.0, 20.0]))) == 60
+
+
+def test_a_mean_over_held_out_rows_rests_on_all_that_a_heavy_row_stands_for():
+    weights = np.r_[300.0, np.ones(100)]
+    _, held = split(table(101, weights), 0.2, rng())
+    assert judging_number(held, table(101, weights)) == 320
+    assert judging_number(table(7), table(70)) == 7
