@@ -174,7 +174,7 @@ def first_data(
     form, dequantize = estimator.standardize, estimator.dequantize
     if form == "auto":  # a warm start keeps what was chosen
         kept = getattr(estimator, "standardize_", None)
-        form = chosen_form(rows, weights, ties, dequantize) if kept is None else kept
+        form = kept or chosen_form(rows, weights, ties, dequantize, names)
     standardizer = Standardizer.fit(
         rows, weights, form=form, dequantize=dequantize, names=names, ties=ties
     )

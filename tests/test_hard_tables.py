@@ -4,17 +4,25 @@ import contextlib
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.decomposition import PCA, FactorAnalysis
+from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
+from sklearn.neighbors import KernelDensity
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skscore import (
     DenoisingScoreEstimator,
     DenoisingScoreEstimatorCV,
+    DensityScoreEstimator,
     DiffusionScoreEstimator,
     ImplicitScoreEstimator,
     SlicedScoreEstimator,
+    make_density_pipeline,
+    metrics,
 )
-from skscore.exceptions import FarRowsWarning
+from skscore.exceptions import FarRowsWarning, NonFiniteResultError
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -32,6 +40,20 @@ ALL_LEVELS = [
     DiffusionScoreEstimator(**BRIEF),
     DiffusionScoreEstimator(standardize="normal", **BRIEF),
     DiffusionScoreEstimator(early_stopping=False, **BRIEF),
+]
+DENSITIES = [
+    GaussianMixture(2),
+    BayesianGaussianMixture(n_components=2),
+    KernelDensity(),
+    KernelDensity(bandwidth="scott", kernel="tophat"),
+    PCA(1),
+    FactorAnalysis(1),
+]
+ADAPTED = [DensityScoreEstimator(density) for density in DENSITIES]
+PIPELINES = [
+    make_density_pipeline(GaussianMixture()),
+    make_density_pipeline(StandardScaler(), GaussianMixture()),
+    make_density_pipeline(FunctionTransformer(np.arcsinh, np.sinh), ONE_LEVEL[0]),
 ]
 
 
@@ -80,6 +102,76 @@ def test_more_components_than_rows_are_refused_before_training(n_rows, n_compone
         estimator.fit(X)
     assert not hasattr(estimator, "_network")
     assert np.isfinite(estimator.set_params(n_components=0).fit(X).sample(2)).all()
+
+
+# -- values whose squares are no numbers --------------------------------------------------------
+
+
+def one_entry(value):
+    X = np.random.RandomState(0).standard_normal((60, 2))
+    X[3, 1] = value
+    return X
+
+
+def whole_column(factor):
+    return np.random.RandomState(0).standard_normal((60, 2)) * [1.0, factor]
+
+
+EXTREME = [one_entry(1e300), one_entry(-1e160), whole_column(1e-300), whole_column(1e300)]
+
+
+@pytest.mark.filterwarnings("ignore::skscore.exceptions.NoiseRangeWarning")
+@pytest.mark.parametrize("X", EXTREME, ids=["entry", "smaller-entry", "tiny", "huge"])
+@pytest.mark.parametrize(
+    "estimator", ONE_LEVEL + SEARCHING + ALL_LEVELS + ADAPTED + PIPELINES, ids=name
+)
+def test_columns_too_large_or_too_small_are_named_by_every_fit(estimator, X):
+    """An adapted mixture said that the array must not contain infs or NaNs, where there were none.
+
+    Within a pipeline, and where the form of the columns is chosen, names were positions.
+    """
+    estimator = clone(estimator)
+    message = r"columns of X are too large or too small: 'b'\. .* 1e-300 and 1e300\. Divide"
+    with pytest.raises(ValueError, match=message):
+        estimator.fit(pd.DataFrame(X, columns=["a", "b"]))
+    assert not [attribute for attribute in vars(estimator) if attribute.endswith("_")]
+    size = np.abs(X) / np.median(np.abs(X), axis=0)
+    estimator.fit((X / np.median(np.abs(X), axis=0))[size.max(1) < 100])  # the advice
+
+
+@pytest.mark.parametrize("X", [EXTREME[0], EXTREME[2]], ids=["entry", "tiny"])
+@pytest.mark.parametrize(
+    "metric",
+    [
+        lambda X, S: metrics.kernel_stein_discrepancy(X, S),
+        lambda X, S: metrics.goodness_of_fit_test(X, S),
+        lambda X, S: metrics.stein_thinning(X, S, 3),
+        lambda X, S: metrics.data_copying_share(S, X, S),
+    ],
+    ids=["ksd", "gof", "thinning", "copying"],
+)
+def test_metrics_that_rescale_columns_name_those_too_large_or_too_small(metric, X):
+    S = np.random.RandomState(1).standard_normal(X.shape)
+    with pytest.raises(ValueError, match="too large or too small: 1. Standard deviations must"):
+        metric(X, S)
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        lambda X, S: metrics.energy_distance(X, S),
+        lambda X, S: metrics.sliced_wasserstein_distance(X, S),
+        lambda X, S: metrics.fisher_divergence(X, S),
+        lambda X, S: metrics.relative_fisher_divergence(S, X),
+        lambda X, S: metrics.hyvarinen_score(X, S[:, 0]),
+    ],
+    ids=["energy", "sliced", "fisher", "relative", "hyvarinen"],
+)
+def test_metrics_that_overflow_end_in_a_named_error(metric):
+    """The relative Fisher divergence was NaN, Hyvarinen's criterion minus infinity."""
+    S = np.random.RandomState(1).standard_normal((60, 2))
+    with pytest.raises(NonFiniteResultError, match="is not finite"):
+        metric(EXTREME[3], S)
 
 
 # -- noise in directions without variance -------------------------------------------------------

@@ -213,7 +213,9 @@ class DensityPipeline(SetOutput, OneKindOfScore, Pipeline):
         routed = self._check_method_params("fit", params)[self.steps[-1][0]]
         weights = check_weights(routed.fit.get("sample_weight"), len(rows))
         # All that is needed of the rows, first: transformers made with copy=False write to them.
-        measured = Standardizer.fit(*merged_rows(rows, weights)[:2], warn=False)
+        merged, counts, _ = merged_rows(rows, weights)
+        names = column_names(X, rows.shape[1])
+        measured = Standardizer.fit(merged, counts, names=names, warn=False)
         if weights is not None and not weights.all():
             X, y, params = rows_of(np.flatnonzero(weights), X, y, params)
         look = _some_rows(rows)
