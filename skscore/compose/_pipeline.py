@@ -518,8 +518,10 @@ class DensityPipeline(SetOutput, OneKindOfScore, Pipeline):
         -------
         ndarray of shape (n_samples, n_features)
         """
-        X = self._supported(X)
-        clean = np.asarray(self._part.denoise(self._carried(X), **_level(sigma)))
+        rows, named = self._supported(X), copy_context()
+        names = self._change.names(column_names(X, rows.shape[1]))
+        named.run(name_columns, names)  # for what the last step has to say
+        clean = np.asarray(named.run(self._part.denoise, self._carried(rows), **_level(sigma)))
         return finite_results(self._change.inverse_transform(clean), "denoise")
 
     # -- samples -----------------------------------------------------------------------------
