@@ -389,7 +389,8 @@ class BaseScoreEstimator(SetOutput, BaseEstimator, ABC):
     def _denoise(self, X: ArrayLike, sigma: float) -> np.ndarray:
         """Tweedie's formula at a level of Gaussian noise, within the plane of the rows.
 
-        Along directions without variance the clean row is known.
+        Along directions without variance the clean row is known.  Of rows far outside the network
+        knows nothing, and the linear posterior mean takes its place.
         """
         z = self._standardizer
         outside = apply_in_chunks(lambda x: z.outside(x, sigma), check_rows(self, X))
@@ -398,7 +399,10 @@ class BaseScoreEstimator(SetOutput, BaseEstimator, ABC):
 
         def clean(net: Evaluator, Z: np.ndarray, _: np.ndarray) -> np.ndarray:
             Z = z.on_plane(Z)
-            return z.inverse_transform(z.on_plane(Z + sigma**2 * net.score(Z)))
+            far = z.outside(z.inverse_transform(Z), sigma).any(axis=1)
+            means = Z + sigma**2 * net.score(Z)
+            means[far] = Z[far] @ z.linear_denoiser(sigma)
+            return z.inverse_transform(z.on_plane(means))
 
         return self._map("denoise", X, clean, self._open(sigma))
 
@@ -482,8 +486,9 @@ def _warn_outside(
     warn_user(
         f"{len(rows)} of {len(outside)} rows given to denoise of {type(estimator).__name__} (first "
         f"row {rows[0]}) lie far beyond the training rows in these columns, by more than noise of "
-        f"level sigma={sigma:g} explains: {which}. The posterior mean means little there. A level "
-        f"is in standardised coordinates (standardize={estimator.standardize!r}): for noise in the "
-        "units of X fit with standardize=None, and give its standard deviation as the level.",
+        f"level sigma={sigma:g} explains: {which}. Constant columns get their constant, and where "
+        "others are far the posterior mean is the linear one of a Gaussian. A level is in "
+        f"standardised coordinates (standardize={estimator.standardize!r}): for noise in the units "
+        "of X fit with standardize=None, and give its standard deviation as the level.",
         FarRowsWarning,
     )

@@ -24,10 +24,16 @@ _HELD = 0.2
 _NUMBERS = (1, 3, 8, 20)
 
 
-def chosen_form(X: np.ndarray, weights: np.ndarray | None, ties: Ties, dequantize: bool) -> str:
+def chosen_form(
+    X: np.ndarray,
+    weights: np.ndarray | None,
+    ties: Ties,
+    dequantize: bool,
+    names: list[str] | None = None,
+) -> str:
     """ "normal" where it wins on held-out rows by a standard error, else "whiten".
 
-    `ties` are those of the rows as they were given.
+    `ties` are those of the rows as they were given; `names` are for errors.
     """
     if _needs_a_curve(X, weights, ties, dequantize):
         return "normal"
@@ -47,6 +53,7 @@ def chosen_form(X: np.ndarray, weights: np.ndarray | None, ties: Ties, dequantiz
             training.weights,
             form=form,
             dequantize=dequantize,
+            names=names,
             warn=False,
             ties=ties,
         )

@@ -152,7 +152,8 @@ class DensityScoreEstimator(SetOutput, BaseEstimator):
         Raises
         ------
         ValueError
-            For what is no density, or weights that it does not take.
+            For what is no density, weights that it does not take, or columns whose variance is
+            not within 1e-300 and 1e300.
 
         Warns
         -----
@@ -166,13 +167,13 @@ class DensityScoreEstimator(SetOutput, BaseEstimator):
         _check_density(density)
         rows, described = first_rows(self, X)
         weights = check_weights(sample_weight, len(rows))
+        names = column_names(X, rows.shape[1])
+        standardizer = _measured(rows, weights, names)  # refuses what no density can be fitted to
         if frozen:
             check_rows(density, X)  # fitted, and to these columns
         else:
             density = _fitted(density, rows.astype(np.float64), weights)
             _check_density(unwrapped(density))  # what a search chose
-        names = column_names(X, rows.shape[1])
-        standardizer = _measured(rows, weights, names)
         _warn_of_regularisation(unwrapped(density), standardizer.covariance.diagonal(), rows, names)
         fitted = {
             "location_": standardizer.location,

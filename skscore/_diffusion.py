@@ -403,19 +403,29 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
     def denoise(self, X: ArrayLike, sigma: float | None = None) -> np.ndarray:
         """Posterior mean of the clean row, ``E[x | x~] = x~ + sigma^2 s(x~)`` (Tweedie).
 
-        With curved columns (``standardize_="normal"``) it is the posterior mean of the
-        standardised row, carried back to the units of X.
+        In standardised coordinates, and within the plane of the training rows: constant columns
+        have their constant.  Of rows farther out than the noise explains it is that of a Gaussian
+        with their moments.  With curved columns (``standardize_="normal"``) it is the posterior
+        mean of the standardised row, carried back to the units of X.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows with Gaussian noise of standard deviation `sigma` in standardised coordinates.
+            In the units of X its covariance is ``sigma**2`` times `covariance_` where
+            `standardize_` is "whiten", times the diagonal of that where it is "scale", and times
+            the identity where it is None; where it is "normal" it is not one for all rows.
         sigma : float in [sigma_min, sigma_max] or None, default=None
             None is `sigma_`.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features)
+
+        Warns
+        -----
+        FarRowsWarning
+            Where rows lie farther outside of the training rows than such noise takes them.
         """
         return self._denoise(X, self._check_sigma(sigma))
 

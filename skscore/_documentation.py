@@ -52,9 +52,10 @@ _SHARED = {
     feature_names_in_ : ndarray of shape (n_features,)
         Only where X had column names.
     location_ : ndarray of shape (n_features,)
-        Mean of the training rows.
+        Mean of the training rows: the plain one, which a value far out moves.
     covariance_ : ndarray of shape (n_features, n_features)
-        Of the training rows, shrunk where they are few and floored; the metric of Hyvarinen's
+        Of the training rows, in the units of X whatever `standardize` is: plain moments, which a
+        value far out moves, shrunk where the rows are few and floored.  The metric of Hyvarinen's
         criterion.
     n_iter_ : int
         Rounds of training.

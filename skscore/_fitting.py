@@ -175,7 +175,7 @@ def first_data(
     form, dequantize = estimator.standardize, estimator.dequantize
     if form == "auto":  # a warm start keeps what was chosen
         kept = getattr(estimator, "standardize_", None)
-        form = chosen_form(rows, weights, ties, dequantize) if kept is None else kept
+        form = kept or chosen_form(rows, weights, ties, dequantize, names)
     standardizer = Standardizer.fit(
         rows, weights, form=form, dequantize=dequantize, names=names, ties=ties
     )
@@ -335,8 +335,8 @@ def _was_lost(record: Record) -> bool:
 
 def warn_of_scales(estimator: BaseEstimator, data: FitData, levels: tuple[float, float]) -> None:
     """Say so where rows that are not standardised are too wide or narrow for the levels."""
-    deviations = np.sqrt(np.diag(data.standardizer.covariance))
-    narrow, wide = deviations.min(), deviations.max()
+    deviations = np.sqrt(np.diag(data.standardizer.covariance))[~data.standardizer.constant]
+    narrow, wide = deviations.min(initial=np.inf), deviations.max(initial=0.0)
     covered = 10 * levels[0] < narrow and wide < levels[1] / 10
     if estimator.standardize is None and not covered:
         warn_user(

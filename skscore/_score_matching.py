@@ -238,17 +238,28 @@ class OneNoiseLevel(_OneLevel):
     def denoise(self, X: ArrayLike, sigma: float | None = None) -> np.ndarray:
         """Posterior mean of the clean row, ``E[x | x~] = x~ + sigma^2 s(x~)`` (Tweedie).
 
+        In standardised coordinates, and within the plane of the training rows: constant columns
+        have their constant.  Of rows farther out than the noise explains it is that of a Gaussian
+        with their moments.
+
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows with Gaussian noise of standard deviation `sigma_` in standardised
-            coordinates.
+            Rows with Gaussian noise of standard deviation `sigma_` in standardised coordinates.
+            In the units of X its covariance is ``sigma_**2`` times `covariance_` with
+            ``standardize="whiten"``, times the diagonal of that with "scale", and times the
+            identity with None.
         sigma : float or None, default=None
             None or `sigma_`, the only level there is.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features)
+
+        Warns
+        -----
+        FarRowsWarning
+            Where rows lie farther outside of the training rows than such noise takes them.
         """
         self._check_level(sigma)
         return self._denoise(X, self.sigma_)

@@ -107,6 +107,8 @@ class Standardizer:
     uniform, normal : ndarray of shape (m, d)
         Noise that standardised rows get at every visit of the training loop: uniform
         along the first (dequantisation), normal along the second (null directions).
+    constant : ndarray of shape (d,)
+        Which columns are constant.
     reach : ndarray of shape (d,)
         How far out the rows lie in each column, in units of `scale`: a power of two.
     margins : Margins or None
@@ -121,6 +123,7 @@ class Standardizer:
     covariance: np.ndarray
     uniform: np.ndarray
     normal: np.ndarray
+    constant: np.ndarray
     reach: np.ndarray
     margins: Margins | None = None
 
@@ -169,6 +172,7 @@ class Standardizer:
             covariance,
             uniform=((np.diag(gaps) / scale) @ T)[gaps > 0],
             normal=floors @ T,
+            constant=constant,
             reach=_reach(X, location, scale),
         )
         whole = plain.with_margins(X, weights, ties, gaps) if form == "normal" else plain
@@ -258,6 +262,16 @@ class Standardizer:
         U = X if self.margins is None else self.margins.transform(X)
         noise = sigma * np.linalg.norm(self.inverse_matrix, axis=0)
         return np.abs(U - self.location) / self.scale > self.reach + _NOISE * noise
+
+    def linear_denoiser(self, sigma: float) -> np.ndarray:
+        """The matrix A (d, d) of the best linear posterior mean ``z A`` of standardised rows.
+
+        ``A = K (K + sigma^2 I)^-1`` with their covariance K: exact for a Gaussian.
+        """
+        d = len(self.scale)
+        W = self.transform_matrix / self.scale
+        K = np.eye(d) if self.margins is not None else W @ self.covariance @ W.T
+        return np.linalg.solve(K + sigma**2 * np.eye(d), K)
 
     def jitter(self, Z: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
         """Standardised rows with one draw of the training noise."""
@@ -435,7 +449,7 @@ def _warn_spread_out(
             "something else, such as a missing one. Take the logarithm or arcsinh of a column "
             "that is so by nature: make_density_pipeline(FunctionTransformer(np.arcsinh, "
             'np.sinh), ...); or use DiffusionScoreEstimator(standardize="normal"), which bends '
-            "columns without ties.",
+            "columns without ties in tables of full rank.",
             FarRowsWarning,
         )
 

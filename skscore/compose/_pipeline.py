@@ -213,7 +213,9 @@ class DensityPipeline(SetOutput, OneKindOfScore, Pipeline):
         routed = self._check_method_params("fit", params)[self.steps[-1][0]]
         weights = check_weights(routed.fit.get("sample_weight"), len(rows))
         # All that is needed of the rows, first: transformers made with copy=False write to them.
-        measured = Standardizer.fit(*merged_rows(rows, weights)[:2], warn=False)
+        merged, counts, _ = merged_rows(rows, weights)
+        names = column_names(X, rows.shape[1])
+        measured = Standardizer.fit(merged, counts, names=names, warn=False)
         if weights is not None and not weights.all():
             X, y, params = rows_of(np.flatnonzero(weights), X, y, params)
         look = _some_rows(rows)
@@ -516,8 +518,10 @@ class DensityPipeline(SetOutput, OneKindOfScore, Pipeline):
         -------
         ndarray of shape (n_samples, n_features)
         """
-        X = self._supported(X)
-        clean = np.asarray(self._part.denoise(self._carried(X), **_level(sigma)))
+        rows, named = self._supported(X), copy_context()
+        names = self._change.names(column_names(X, rows.shape[1]))
+        named.run(name_columns, names)  # for what the last step has to say
+        clean = np.asarray(named.run(self._part.denoise, self._carried(rows), **_level(sigma)))
         return finite_results(self._change.inverse_transform(clean), "denoise")
 
     # -- samples -----------------------------------------------------------------------------

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
 
-from skscore.metrics._fisher import check_floats
+from skscore.metrics._fisher import check_floats, deviations
 
 _BLOCK, _ROW_BLOCK = 256, 4096
 _DIGITS = 9  # of a distance; equal rows need not be whitened to the last bit alike
@@ -83,7 +83,7 @@ def data_copying_share(
     True
     """
     draws, train, held_out = _tables(draws=draws, train=train, held_out=held_out)
-    W = whitener(train)
+    W = whitener(train, "train")
     near, far = (
         np.sort(nearest_distances(rows @ W, train @ W)[:, 0]) for rows in (draws, held_out)
     )
@@ -117,10 +117,10 @@ def _mean_variance(values: np.ndarray) -> float:
     return values.var() / max(len(values) - 1, 1)
 
 
-def whitener(rows: np.ndarray) -> np.ndarray:
+def whitener(rows: np.ndarray, name: str = "X") -> np.ndarray:
     """Matrix W (d, d) with which ``rows @ W`` have about the identity as covariance."""
     n, d = rows.shape
-    scale = rows.std(axis=0)
+    scale = deviations(name, rows)
     scale[scale == 0] = 1.0
     z = (rows - rows.mean(axis=0)) / scale
     values, vectors = np.linalg.eigh(z.T @ z / n)

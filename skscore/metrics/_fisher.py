@@ -22,7 +22,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skscore._bridge import from_user
-from skscore._validation import check_metric, check_weights, refuse_masked
+from skscore._messages import listed
+from skscore._validation import check_metric, check_weights, finite_results, refuse_masked
+from skscore.exceptions import NonFiniteResultError
+
+_LEAST, _LARGEST = 1e-150, 1e150  # deviations whose squares are numbers
 
 
 def hyvarinen_score_samples(
@@ -63,8 +67,10 @@ def hyvarinen_score_samples(
         )
     check_finite("jacobian_or_divergence", J)
     M = _metric(metric, d)
-    trace = J if J.ndim == 1 else np.einsum("ij,nji->n", M, J)
-    return -(0.5 * np.einsum("ni,ij,nj->n", s, M, s) + trace)
+    with np.errstate(over="ignore", invalid="ignore"):
+        trace = J if J.ndim == 1 else np.einsum("ij,nji->n", M, J)
+        values = -(0.5 * np.einsum("ni,ij,nj->n", s, M, s) + trace)
+    return finite_results(values, "Hyvarinen's criterion")
 
 
 def hyvarinen_score(
@@ -135,7 +141,7 @@ def fisher_divergence(
     1.0
     """
     s, true = _pair(scores, true_scores)
-    return 0.5 * _mean_square(s - true, metric, sample_weight)
+    return finite("fisher_divergence", 0.5 * _mean_square(s - true, metric, sample_weight))
 
 
 def relative_fisher_divergence(
@@ -166,7 +172,8 @@ def relative_fisher_divergence(
     size = _mean_square(true, metric, sample_weight)
     if size == 0:
         raise ValueError("relative_fisher_divergence needs true_scores that are not all zero.")
-    return _mean_square(s - true, metric, sample_weight) / size
+    ratio = _mean_square(s - true, metric, sample_weight) / size
+    return finite("relative_fisher_divergence", ratio)
 
 
 def check_floats(name: str, values: ArrayLike, ndim: int) -> np.ndarray:
@@ -184,6 +191,32 @@ def check_finite(name: str, values: np.ndarray) -> np.ndarray:
         row = np.argwhere(~np.isfinite(values))[0][0]
         raise ValueError(f"{name} must be finite numbers, but row {row} is not.")
     return values
+
+
+def finite(name: str, value: float) -> float:
+    """A plain float, or a named error where the arithmetic overflowed."""
+    if not np.isfinite(value):
+        raise NonFiniteResultError(
+            f"{name} is not finite: values are too large or too small for float64. Rescale the "
+            "columns."
+        )
+    return float(value)
+
+
+def deviations(name: str, rows: np.ndarray) -> np.ndarray:
+    """Standard deviations of the columns; where squares leave the numbers, the column is named."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        sd = rows.std(axis=0)
+    constant = rows.min(axis=0) == rows.max(axis=0)
+    lost = ~constant & ~((sd > _LEAST) & (sd < _LARGEST))
+    if lost.any():
+        raise ValueError(
+            f"The values of these columns of {name} are too large or too small: "
+            f"{listed([str(j) for j in np.flatnonzero(lost)])}. Standard deviations must lie "
+            f"within {_LEAST:g} and {_LARGEST:g}. Divide each column by its typical magnitude, and "
+            "drop rows whose value stands for something else, such as a missing one."
+        )
+    return sd
 
 
 def _pair(scores: ArrayLike, true_scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -209,5 +242,6 @@ def _mean_square(
     difference: np.ndarray, metric: ArrayLike | None, sample_weight: ArrayLike | None
 ) -> float:
     n, d = difference.shape
-    squares = np.einsum("ni,ij,nj->n", difference, _metric(metric, d), difference)
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.einsum("ni,ij,nj->n", difference, _metric(metric, d), difference)
     return float(unit_weights(sample_weight, n) @ squares)

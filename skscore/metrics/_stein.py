@@ -32,13 +32,12 @@ from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
 
 from skscore._validation import integer_seeds
-from skscore.metrics._fisher import check_floats
+from skscore.metrics._fisher import check_floats, deviations, finite
 from skscore.metrics._two_sample import (
     TestResult,
     bandwidth_of,
     check_count,
     check_sample,
-    finite,
     pair_means,
 )
 
@@ -250,7 +249,7 @@ def _deviations(rows: np.ndarray) -> np.ndarray:
             f"X must vary in every column, but column {constant[0]} is constant. Drop the column "
             "from X and from the scores."
         )
-    return rows.std(axis=0)
+    return deviations("X", rows)
 
 
 def _scores_at(score: Any, X: ArrayLike, shape: tuple[int, int]) -> np.ndarray:
