@@ -265,7 +265,8 @@ def _refuse_changes(estimator: BaseEstimator, before: dict[str, Any], now: dict[
     """Refuse to go on with what an earlier fit has fixed otherwise."""
     fixed = getattr(estimator, "_fixed", {})  # none between the stages of one fit
     before, now = before | fixed, now | {name: getattr(estimator, name) for name in fixed}
-    changes = [f"{k} was {before[k]!r}, is {now[k]!r}" for k in now if now[k] != before[k]]
+    changed = [name for name in now if not np.array_equal(now[name], before[name])]
+    changes = [f"{name} was {before[name]!r}, is {now[name]!r}" for name in changed]
     if changes:
         raise ValueError(
             f"{type(estimator).__name__} cannot go on from its earlier fit: {'; '.join(changes)}. "
