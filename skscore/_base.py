@@ -63,7 +63,6 @@ from skscore.networks import ACTIVATIONS, NETWORKS
 from skscore.samplers import Chains, Sampler
 
 _HIDDEN_STATE = ("_standardizer", "_network", "_fixed", "_n_seen", "_stream", "_probe_seed")
-_FIXED = ("standardize", "dequantize")  # parameters of the coordinates, which a network belongs to
 
 
 def _is_conservative(estimator: BaseScoreEstimator) -> bool:
@@ -101,6 +100,7 @@ class BaseScoreEstimator(SetOutput, BaseEstimator, ABC):
     }
 
     _least_batch = 128  # rows of the smallest "auto" batch
+    _fixed_names = ("standardize", "dequantize")  # parameters that `fit` fixes until the next one
     _decays = False  # whether the learning rate falls to zero over the rounds of a fit
 
     def __init__(
@@ -311,7 +311,7 @@ class BaseScoreEstimator(SetOutput, BaseEstimator, ABC):
             "best_validation_score_": record.best_score,
             "_standardizer": data.standardizer,
             "_network": network,
-            "_fixed": {name: getattr(self, name) for name in _FIXED},
+            "_fixed": {name: getattr(self, name) for name in self._fixed_names},
             "_n_seen": n_seen,
             "_stream": SamplingStream(int(data.rng.randint(2**31 - 1))),
         }

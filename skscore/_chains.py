@@ -30,8 +30,13 @@ _counting = threading.Lock()
 _HERE = int(np.random.SeedSequence().generate_state(1)[0])  # tells apart processes of one number
 
 
-def _process() -> tuple[int, int]:
+def this_process() -> tuple[int, int]:
+    """What tells this process apart from all others."""
     return os.getpid(), _HERE
+
+
+HOME = this_process()
+"""The process that has imported the package; one that is forked from it has another number."""
 
 
 class SamplingStream:
@@ -39,20 +44,21 @@ class SamplingStream:
 
     A copy in the same process goes on where the stream was.  One that is unpickled in another
     process, or forked into it, starts anew from fresh entropy: copies that are sent to workers
-    would all draw the same else.
+    would all draw the same else.  `process` is where the owner of a stream comes from.
     """
 
-    def __init__(self, seed: int) -> None:
-        self.seed, self.counter, self.process = seed, 0, _process()
+    def __init__(self, seed: int, process: tuple[int, int] | None = None) -> None:
+        self.seed, self.counter = seed, 0
+        self.process = this_process() if process is None else process
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._start_anew_elsewhere()
 
     def _start_anew_elsewhere(self) -> None:
-        if self.process != _process():
+        if self.process != this_process():
             seed = int(np.random.SeedSequence().entropy)
-            self.seed, self.counter, self.process = seed, 0, _process()
+            self.seed, self.counter, self.process = seed, 0, this_process()
 
     def next(self, random_state: Any) -> int:
         """A seed from `random_state`, or the next one of the stream where that is None."""

@@ -267,7 +267,8 @@ def _refuse_changes(estimator: BaseEstimator, before: dict[str, Any], now: dict[
     """Refuse to go on with what an earlier fit has fixed otherwise."""
     fixed = getattr(estimator, "_fixed", {})  # none between the stages of one fit
     before, now = before | fixed, now | {name: getattr(estimator, name) for name in fixed}
-    changes = [f"{k} was {before[k]!r}, is {now[k]!r}" for k in now if now[k] != before[k]]
+    changed = [name for name in now if not np.array_equal(now[name], before[name])]
+    changes = [f"{name} was {before[name]!r}, is {now[name]!r}" for name in changed]
     if changes:
         raise ValueError(
             f"{type(estimator).__name__} cannot go on from its earlier fit: {'; '.join(changes)}. "
@@ -298,16 +299,16 @@ def _refuse_lost(estimator: BaseEstimator, record: Record) -> None:
 def report(estimator: BaseEstimator, record: Record, *, open_end: bool) -> None:
     """Say how the training of `fit` or `partial_fit` ended, unless well."""
     name, rate = type(estimator).__name__, estimator.learning_rate_init
+    kept = "last state" if record.best_score is None else "best state"
+    advice = f"the {kept} was kept. Lower learning_rate_init (it is {rate})."
     if record.status == "diverged":
-        message = (
-            f"Training of {name} diverged in round {len(record.loss_curve) + 1}; the last good "
-            f"state was kept. Lower learning_rate_init (it is {rate})."
-        )
+        n_rounds = len(record.loss_curve) + 1
+        message = f"Training of {name} diverged in round {n_rounds}; {advice}"
     elif _was_lost(record):
+        last = max(record.loss_curve[-1], record.kept_loss)
         message = (
-            f"Training of {name} diverged: its loss was {record.loss_curve[-1]:.3g} at the end and "
-            f"{-record.best_score:.3g} before the first step, and that untrained state, a Gaussian "
-            f"or a mixture, was kept. Lower learning_rate_init (it is {rate})."
+            f"Training of {name} diverged: its loss was {record.first_loss:.3g} before the first "
+            f"step and {last:.3g} at the end; {advice}"
         )
     elif record.status == "max_iter" and open_end:
         message = (
@@ -326,11 +327,12 @@ def has_diverged(record: Record) -> bool:
 
 
 def _was_lost(record: Record) -> bool:
-    """Whether no round came near the held-out loss of the untrained state, which was kept."""
-    if record.best_score is None or record.best_round > 0 or not record.loss_curve:
-        return False
-    first = -record.best_score
-    return min(record.loss_curve) > first + max(_LOST, abs(first))
+    """Whether no round, or not the state that was kept, came near the loss before the first."""
+    first = record.first_loss
+    bound = first + max(_LOST, abs(first))
+    learnt = record.best_score is not None and record.best_round > 0
+    none_near = bool(record.loss_curve) and min(record.loss_curve) > bound
+    return record.kept_loss > bound or (none_near and not learnt)
 
 
 def warn_of_scales(estimator: BaseEstimator, data: FitData, levels: tuple[float, float]) -> None:

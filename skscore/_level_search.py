@@ -180,8 +180,7 @@ def _warn_of_diverged(estimator: BaseEstimator, diverged: list[bool]) -> None:
     if any(diverged):
         warn_user(
             f"Training of {type(estimator).__name__} diverged in {sum(diverged)} of "
-            f"{len(diverged)} splits of the search for its noise level, which were judged by the "
-            "last good state. Lower learning_rate_init "
-            f"(it is {estimator.learning_rate_init}).",
+            f"{len(diverged)} splits of the search for its noise level, which were judged all the "
+            f"same. Lower learning_rate_init (it is {estimator.learning_rate_init}).",
             ConvergenceWarning,
         )

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
 from skscore._chains import (
+    HOME,
     Run,
     SamplingStream,
     check_draws,
@@ -19,6 +20,7 @@ from skscore._chains import (
     displacement,
     draw_enough,
     pick,
+    this_process,
     warn_of_copies,
 )
 from skscore._diffusion import DEFAULT_METHOD
@@ -217,6 +219,10 @@ class ScoreBasedSampler(SetOutput, OneKindOfScore, BaseEstimator):
         self.__dict__.update(described | {"_stream": stream, "_rows": frame, "estimator_": part})
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        """With the process that it comes from: a copy draws anew elsewhere, fitted or not."""
+        return {"_origin": this_process()} | super().__getstate__()
+
     def _is_ready(self) -> bool:
         """Whether there is nothing to fit."""
         return isinstance(self.estimator, FrozenEstimator) or not hasattr(self.estimator, "fit")
@@ -276,7 +282,8 @@ class ScoreBasedSampler(SetOutput, OneKindOfScore, BaseEstimator):
         init = self.init if init is None else init
         shown = None if init is None else first_rows(self, init, least=1)[0]
         if not hasattr(self, "_stream"):
-            self._stream = SamplingStream(integer_seeds(self.random_state, 1)[0])
+            origin = getattr(self, "_origin", HOME)
+            self._stream = SamplingStream(integer_seeds(self.random_state, 1)[0], origin)
         rng = np.random.RandomState(self._stream.next(random_state))
         if sampler is None:
             rows = self._sample_chains(source, n_samples, init, rng)

@@ -91,7 +91,11 @@ class Plan:
 
 @dataclass
 class Record:
-    """What training leaves: the chosen state and how it came about."""
+    """What training leaves: the chosen state and how it came about.
+
+    `first_loss` and `kept_loss` are those of the state before the first step and of the one that
+    was kept, on held-out rows or, where there are none, on some that are trained on.
+    """
 
     average: State
     last: State
@@ -99,6 +103,8 @@ class Record:
     n_steps: int
     loss_curve: list[float] = field(default_factory=list)
     validation_scores: list[float] = field(default_factory=list)
+    first_loss: float = math.nan
+    kept_loss: float = math.nan
     best_score: float | None = None
     best_round: int = 0
     n_skipped: int = 0
@@ -106,6 +112,7 @@ class Record:
 
     def followed_by(self, later: Record) -> Record:
         """Both as one; `later` went on from this state."""
+        later.first_loss = self.first_loss
         later.best_round += len(self.loss_curve) if later.best_round else self.best_round
         later.loss_curve[:0] = self.loss_curve
         later.validation_scores[:0] = self.validation_scores
@@ -293,6 +300,13 @@ class _Verdict:
         return (mean - margin * error).item()
 
 
+def _some(rows: Portion) -> Portion:
+    """Every k-th row, so many as are worth a judgement."""
+    step = math.ceil(len(rows) / _VALIDATION_DRAWS)
+    weights = None if rows.weights is None else rows.weights[::step]
+    return Portion(rows.index[::step], weights)
+
+
 @torch.no_grad()
 def _judge(model: nn.Module, loss: Loss, rows: Rows, held: Portion, seed: int) -> _Verdict:
     """Losses on the held-out rows, with the same draws at every call.
@@ -360,10 +374,10 @@ def train(
             part.source = generator
     record = Record({}, {}, {}, 0)
 
-    def judge() -> _Verdict | None:
-        if validation is None:
-            return None
-        return _judge(trainer.average, loss, rows, validation, plan.validation_seed)
+    judged = _some(training) if validation is None else validation
+
+    def judge() -> _Verdict:
+        return _judge(trainer.average, loss, rows, judged, plan.validation_seed)
 
     def keep() -> None:
         record.average, record.last = _snapshot(trainer.average), _snapshot(trainer.model)
@@ -372,6 +386,7 @@ def train(
 
     keep()
     best = reference = judge()
+    record.first_loss = -best.score()
     margin = 0.0 if loss.bounded else _UNBOUNDED_MARGIN
     waited = 0
     for number in range(1, plan.n_rounds + 1):
@@ -381,11 +396,12 @@ def train(
             record.status = "diverged"
             break
         record.loss_curve.append(mean)
-        verdict = judge()
-        score = None if verdict is None else verdict.score()
-        if verdict is None:
+        verdict = score = None
+        if validation is None:
             keep()
         else:
+            verdict = judge()
+            score = verdict.score()
             record.validation_scores.append(score)
             if verdict.gain_over(best, margin) > 0:
                 best = verdict
@@ -397,5 +413,9 @@ def train(
         if verdict is not None and plan.patience is not None and waited >= plan.patience:
             record.status = "converged"
             break
-    record.best_score = None if best is None else best.score()
+    if validation is None:
+        best = judge()
+    else:
+        record.best_score = best.score()
+    record.kept_loss = -best.score()
     return record

@@ -168,6 +168,8 @@ class DenoisingScoreEstimatorCV(OneNoiseLevel, BaseScoreEstimator):
         self.n_jobs = n_jobs
         self.noise = noise
 
+    _fixed_names = (*BaseScoreEstimator._fixed_names, "sigmas")
+
     def _choose_level(
         self, data: FitData, previous: FittedNetwork | None
     ) -> tuple[float, dict[str, Any]]:
