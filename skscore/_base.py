@@ -393,13 +393,15 @@ class BaseScoreEstimator(SetOutput, BaseEstimator, ABC):
         knows nothing, and the linear posterior mean takes its place.
         """
         z = self._standardizer
-        outside = apply_in_chunks(lambda x: z.outside(x, sigma), check_rows(self, X))
+        with np.errstate(over="ignore", invalid="ignore"):
+            rows = apply_in_chunks(z.transform, check_rows(self, X))
+        outside = z.outside(rows, sigma)
         if outside.any():
             _warn_outside(self, outside, sigma, column_names(X, outside.shape[1]))
 
         def clean(net: Evaluator, Z: np.ndarray, _: np.ndarray) -> np.ndarray:
             Z = z.on_plane(Z)
-            far = z.outside(z.inverse_transform(Z), sigma).any(axis=1)
+            far = z.outside(Z, sigma).any(axis=1)
             means = Z + sigma**2 * net.score(Z)
             means[far] = Z[far] @ z.linear_denoiser(sigma)
             return z.inverse_transform(z.on_plane(means))

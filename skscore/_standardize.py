@@ -110,7 +110,7 @@ class Standardizer:
     constant : ndarray of shape (d,)
         Which columns are constant.
     reach : ndarray of shape (d,)
-        How far out the rows lie in each column, in units of `scale`: a power of two.
+        How far out the standardised rows lie in each coordinate: a power of two.
     margins : Margins or None
         The curved maps of the columns that come first, where there are any.
     """
@@ -173,7 +173,7 @@ class Standardizer:
             uniform=((np.diag(gaps) / scale) @ T)[gaps > 0],
             normal=floors @ T,
             constant=constant,
-            reach=_reach(X, location, scale),
+            reach=_reach(X, location, scale, T, covariance),
         )
         whole = plain.with_margins(X, weights, ties, gaps) if form == "normal" else plain
         if warn:
@@ -257,11 +257,9 @@ class Standardizer:
         Q = np.linalg.qr(across / np.linalg.norm(across, axis=0))[0]
         return Z - (Z @ Q) @ Q.T
 
-    def outside(self, X: np.ndarray, sigma: float) -> np.ndarray:
-        """Which entries (n, d) noise of a level does not explain: far beyond all training rows."""
-        U = X if self.margins is None else self.margins.transform(X)
-        noise = sigma * np.linalg.norm(self.inverse_matrix, axis=0)
-        return np.abs(U - self.location) / self.scale > self.reach + _NOISE * noise
+    def outside(self, Z: np.ndarray, sigma: float) -> np.ndarray:
+        """Which entries (n, d) of standardised rows lie beyond what noise of a level explains."""
+        return ~(np.abs(Z) <= self.reach + _NOISE * sigma)
 
     def linear_denoiser(self, sigma: float) -> np.ndarray:
         """The matrix A (d, d) of the best linear posterior mean ``z A`` of standardised rows.
@@ -319,10 +317,15 @@ def _moments(
     return location, scale, correlation, constant
 
 
-def _reach(X: np.ndarray, location: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Powers of two that bound the standardised columns: they tell no value of a row."""
-    far = np.maximum(X.max(0) - location, location - X.min(0)) / scale
-    return 2.0 ** np.ceil(np.log2(np.maximum(far, 1.0)))
+def _reach(
+    X: np.ndarray, location: np.ndarray, scale: np.ndarray, T: np.ndarray, covariance: np.ndarray
+) -> np.ndarray:
+    """Powers of two that bound standardised rows and their deviations: they tell no value."""
+    W = T / scale
+    far = np.sqrt(np.einsum("ij,jk,ik->i", W, covariance, W))
+    for part in _parts(len(X)):
+        far = np.maximum(far, np.abs(((X[part] - location) / scale) @ T).max(0))
+    return 2.0 ** np.ceil(np.log2(far))
 
 
 def _parts(n: int) -> list[slice]:
