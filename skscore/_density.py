@@ -344,7 +344,7 @@ class DensityScoreEstimator(SetOutput, BaseEstimator):
         ----------
         n_samples : int in [1, inf), default=1
         random_state : int, RandomState or None, default=None
-            None draws anew at every call, an integer repeats.
+            None draws anew at every call, and in copies in other processes; an integer repeats.
 
         Returns
         -------

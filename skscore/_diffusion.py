@@ -587,7 +587,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         ----------
         n_samples : int in [1, inf), default=1
         random_state : int, RandomState or None, default=None
-            None draws anew at every call, an integer repeats.
+            None draws anew at every call, and in copies in other processes; an integer repeats.
         method : str or ReverseSampler, default="heun"
             A key of :data:`skscore.samplers.REVERSE_SAMPLERS`, or one of its members with
             parameters of its own.

@@ -95,7 +95,8 @@ class ScoreBasedSampler(SetOutput, OneKindOfScore, BaseEstimator):
         `chain_starts_`, or draws from an estimator that keeps none but can `sample`.  For a
         callable's reverse sampler they only tell location and scale.
     random_state : int, RandomState or None, default=None
-        Of `fit` (where the estimator has none of its own) and of the sampling stream.
+        Of `fit` (where the estimator has none of its own) and of the sampling stream; copies in
+        other processes, fitted or not, take a fresh stream.
 
     Attributes
     ----------
@@ -253,7 +254,7 @@ class ScoreBasedSampler(SetOutput, OneKindOfScore, BaseEstimator):
         ----------
         n_samples : int in [1, inf), default=1
         random_state : int, RandomState or None, default=None
-            None draws anew at every call, an integer repeats.
+            None draws anew at every call, and in copies in other processes; an integer repeats.
         init : array-like of shape (n_starts, n_features), default=None
             Rows to start from, in place of those of the constructor.
 

@@ -86,7 +86,7 @@ class _OneLevel(ABC):
         ----------
         n_samples : int in [1, inf), default=1
         random_state : int, RandomState or None, default=None
-            None draws anew at every call, an integer repeats.
+            None draws anew at every call, and in copies in other processes; an integer repeats.
         init : array-like of shape (n_starts, n_features), default=None
             Rows to start from instead of training rows.
 

@@ -535,7 +535,7 @@ class DensityPipeline(SetOutput, OneKindOfScore, Pipeline):
         ----------
         n_samples : int in [1, inf), default=1
         random_state : int, RandomState or None, default=None
-            None draws anew at every call, an integer repeats.
+            None draws anew at every call, and in copies in other processes; an integer repeats.
 
         Returns
         -------
