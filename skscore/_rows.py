@@ -101,7 +101,7 @@ def split(rows: Portion, fraction: float, rng: np.random.RandomState) -> tuple[P
 
     Both have at least one row, and that for validation few enough.
     """
-    light, heavy = _light_and_heavy(rows)
+    light, heavy = _light_and_heavy(rows.weights, len(rows))
     order = light[rng.permutation(len(light))]
     most = max(len(light) - 1, 0)
     n_held = min(max(1, round(fraction * len(light))), most, _MAX_HELD)
@@ -115,7 +115,7 @@ def split(rows: Portion, fraction: float, rng: np.random.RandomState) -> tuple[P
 
 def folds(rows: Portion, number: int, rng: np.random.RandomState) -> list[tuple[Portion, Portion]]:
     """Shuffled folds of training and of held-out rows, each with the law of `rows`."""
-    light, heavy = _light_and_heavy(rows)
+    light, heavy = _light_and_heavy(rows.weights, len(rows))
     number = number if len(heavy) else min(number, len(light))
     parts = [np.sort(part) for part in np.array_split(rng.permutation(light), number)]
     return [
@@ -214,7 +214,7 @@ def judging_number(held: Portion, rows: Portion) -> int:
     """
     if rows.weights is None:
         return len(held)
-    light, heavy = _light_and_heavy(rows)
+    light, heavy = _light_and_heavy(rows.weights, len(rows))
     n_light = np.isin(held.index, rows.index[light]).sum()
     return round(n_light + rows.weights[heavy].sum() / _light_weight(rows.weights))
 
@@ -227,7 +227,7 @@ def std_errors_of_means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     kept = weights > 0
     w, values = weights[kept], values[..., kept]
     share, many, n = w / w.sum(), np.ones(len(w)), len(w)
-    _, heavy = _light_and_heavy(Portion(np.arange(n), w))
+    _, heavy = _light_and_heavy(w, n)
     many[heavy] = np.maximum(w[heavy] / _light_weight(w), 1)
     squares = (values - (values @ share)[..., None]) ** 2
     return np.sqrt(squares @ (share**2 / many) * n / max(n - 1, 1))
@@ -235,16 +235,16 @@ def std_errors_of_means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _light_weight(weights: np.ndarray) -> float:
     """Mean weight of the light rows; where there are none, heavy ones say how many they are."""
-    light, _ = _light_and_heavy(Portion(weights, weights))
+    light, _ = _light_and_heavy(weights, len(weights))
     return float(weights[light].mean()) if len(light) else 1.0
 
 
-def _light_and_heavy(rows: Portion) -> tuple[np.ndarray, np.ndarray]:
-    """Places, within the portion, of rows that are not heavy, and of those that are."""
-    places, w = np.arange(len(rows)), rows.weights
+def _light_and_heavy(w: np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of n rows of weights w are not heavy, and which are."""
+    places = np.arange(n)
     if w is None:
         return places, places[:0]
-    heavy = (w >= _HEAVY) | (w >= max(_HEAVY_SHARE, _HEAVY_MEANS / len(w)) * w.sum())
+    heavy = (w >= _HEAVY) | (w >= max(_HEAVY_SHARE, _HEAVY_MEANS / n) * w.sum())
     return places[~heavy], places[heavy]
 
 
