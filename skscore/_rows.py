@@ -97,20 +97,33 @@ def _row_hashes(X: np.ndarray) -> np.ndarray:
 
 
 def split(rows: Portion, fraction: float, rng: np.random.RandomState) -> tuple[Portion, Portion]:
-    """Portions for training and for validation, each with the law of `rows`.
+    """Portions for training and for validation, each with the law of `rows`, in their order.
 
     Both have at least one row, and that for validation few enough.
     """
+    training, held = shuffled_split(rows, fraction, rng)
+    return _in_order(training), _in_order(held)
+
+
+def shuffled_split(
+    rows: Portion, fraction: float, rng: np.random.RandomState
+) -> tuple[Portion, Portion]:
+    """The portions of :func:`split` in random order."""
     light, heavy = _light_and_heavy(rows.weights, len(rows))
     order = light[rng.permutation(len(light))]
     most = max(len(light) - 1, 0)
     n_held = min(max(1, round(fraction * len(light))), most, _MAX_HELD)
     share = n_held / len(light) if n_held else fraction
-    held, training = np.sort(order[:n_held]), np.sort(order[n_held:])
+    held, training = order[:n_held], order[n_held:]
     return (
         _with_heavy(rows, training, light, heavy, 1 - share),
         _with_heavy(rows, held, light, heavy, share),
     )
+
+
+def _in_order(rows: Portion) -> Portion:
+    order = np.argsort(rows.index)
+    return Portion(rows.index[order], None if rows.weights is None else rows.weights[order])
 
 
 def folds(rows: Portion, number: int, rng: np.random.RandomState) -> list[tuple[Portion, Portion]]:
