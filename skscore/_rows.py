@@ -149,18 +149,26 @@ def given_folds(
     """Folds of `n_rows` merged rows from splits of the rows as they were given.
 
     `places` and `weights` are those of the rows as given; a row that stands in both parts of a
-    split counts in each as often as it stands there.
+    split counts in each as often as it stands there.  All weights are in one unit, the mean of the
+    rows as given, so that rows of different folds can be put together.
     """
+    counts = (places >= 0).astype(np.float64)
+    if weights is not None:
+        counts = weights * (counts.sum() / weights.sum())
 
     def portion(part: np.ndarray) -> Portion:
         here = places[part]
-        w = None if weights is None else weights[part][here >= 0]
-        numbers = np.bincount(here[here >= 0], weights=w, minlength=n_rows)
+        numbers = np.bincount(here[here >= 0], counts[part][here >= 0], minlength=n_rows)
         index = np.flatnonzero(numbers > 0)
-        even = len(index) == 0 or (numbers[index] == numbers[index[0]]).all()
-        return Portion(index, None if even else numbers[index].astype(np.float64))
+        return Portion(index, numbers[index])
 
-    return [(portion(training), portion(held)) for training, held in splits]
+    return [(_as_even(portion(training)), portion(held)) for training, held in splits]
+
+
+def _as_even(rows: Portion) -> Portion:
+    """Without weights, where they are alike."""
+    even = (rows.weights == rows.weights[:1]).all()
+    return Portion(rows.index) if even else rows
 
 
 def some_rows(

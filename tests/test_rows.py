@@ -144,7 +144,17 @@ def test_splits_of_the_rows_as_given_count_repeats_where_they_stand():
     ((training, held),) = given_folds([(np.arange(3), np.arange(3, 6))], places, None, 4)
     np.testing.assert_allclose(numbers, [3, 1, 1, 1])
     assert (training.index.tolist(), training.weights.tolist()) == ([0, 1], [2, 1])
-    assert (held.index.tolist(), held.weights) == ([0, 2, 3], None)
+    assert (held.index.tolist(), held.weights.tolist()) == ([0, 2, 3], [1, 1, 1])
+
+
+def test_weights_of_all_folds_are_in_one_unit():
+    """Those of a fold that are alike used to be ones, beside others that are at most one."""
+    X, w = rng().standard_normal((6, 2)), np.array([0.2, 0.2, 0.2, 0.4, 1.0, 0.6])
+    _, numbers, places = merged_rows(X, w)
+    first, last = np.arange(3), np.arange(3, 6)
+    parts = given_folds([(last, first), (first, last)], places, w, 6)
+    np.testing.assert_allclose(np.concatenate([held.weights for _, held in parts]), numbers)
+    assert given_folds([(first, last)], places, w, 6)[0][0].weights is None  # trained on alike
 
 
 @pytest.mark.parametrize("weighted", [False, True])
