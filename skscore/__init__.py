@@ -1,13 +1,10 @@
 """Score matching and score-based density estimation for scikit-learn."""
 
-from skscore._density import DensityScoreEstimator
-from skscore._diffusion import DiffusionScoreEstimator
-from skscore._sampler import ScoreBasedSampler
-from skscore._score_matching import (
-    DenoisingScoreEstimator,
-    ImplicitScoreEstimator,
-    SlicedScoreEstimator,
-)
+from skscore._estimators.denoising import DenoisingScoreEstimator
+from skscore._estimators.density import DensityScoreEstimator
+from skscore._estimators.diffusion import DiffusionScoreEstimator
+from skscore._estimators.sampler import ScoreBasedSampler
+from skscore._estimators.score_matching import ImplicitScoreEstimator, SlicedScoreEstimator
 from skscore.compose import (
     BoundedTransformer,
     DensityPipeline,

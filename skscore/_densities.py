@@ -19,7 +19,7 @@ from sklearn.neighbors import KDTree, KernelDensity
 from sklearn.neural_network import BernoulliRBM
 from sklearn.pipeline import Pipeline
 
-from skscore._bridge import ClosedForm
+from skscore._backend.closed_form import ClosedForm
 from skscore._validation import check_rows, unwrapped
 
 CLOSED_FORMS = "KernelDensity (gaussian kernel), GaussianMixture or BayesianGaussianMixture"

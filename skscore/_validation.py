@@ -11,6 +11,7 @@ import inspect
 import pickle
 from collections.abc import Callable
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_method_params, check_is_fitted, validate_data
 
-from skscore._bridge import from_user
+from skscore._backend.convert import from_user
 from skscore._messages import column_names
 from skscore.exceptions import NonFiniteResultError, StepLimitError
 
@@ -391,3 +392,11 @@ def routed_weights(
     if params:
         raise TypeError(f"score of {type(pipeline).__name__} takes no {', '.join(params)}.")
     return sample_weight
+
+
+def check_n_samples(n_samples: Any, name: str = "n_samples") -> int:
+    """Refuse a number of samples (steps, draws) that is not a positive whole number."""
+    whole = isinstance(n_samples, Integral) and not isinstance(n_samples, bool)
+    if not whole or n_samples < 1:
+        raise ValueError(f"{name} must be an int in the range [1, inf). Got {n_samples!r} instead.")
+    return int(n_samples)

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_random_state
 
-from skscore._bridge import ClosedForm, from_user
-from skscore._chains import check_n_samples
+from skscore._backend.closed_form import ClosedForm
+from skscore._backend.convert import from_user
+from skscore._changes.ties import column_ties
 from skscore._params import check_count, check_positive
-from skscore._standardize import column_ties
-from skscore._validation import check_table, refuse_masked, rows_like
+from skscore._validation import check_n_samples, check_table, refuse_masked, rows_like
 
 __all__ = [
     "Distribution",

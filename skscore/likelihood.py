@@ -1,7 +1,7 @@
 r"""Log-densities of diffusion models, exact and bounded from below.
 
 The probability flow ``dy/dtheta = F(y, theta)`` carries a row from theta = 0 to N(0, I) at
-theta = pi/2 (:mod:`skscore._canonical`), and the change of variables along it is::
+theta = pi/2 (:mod:`skscore._math.angles`), and the change of variables along it is::
 
     log p(x) = log N(y(pi/2); 0, I) + int_0^{pi/2} div F(y(theta), theta) dtheta.
 
@@ -15,8 +15,9 @@ estimate calls for.
 
 Between clusters the flow is stiff.  Neighbouring rows run together at rates that grow with the
 depth of the valley, ``-log p``, and steps of any explicit formula must be as short.  What the
-finest grid does not solve takes implicit steps (:func:`skscore._integrate.integrate_implicitly`),
-in w with ``theta = sigma_min sinh(w)``; their number hardly grows with the depth.
+finest grid does not solve takes implicit steps
+(:func:`skscore._math.integrate.integrate_implicitly`), in w with ``theta = sigma_min sinh(w)``;
+their number hardly grows with the depth.
 
 The stochastic process with the same field has another law, whose log-density has the
 lower bound (Kingma et al. 2021; with N(0, I) reached exactly there is no term of the prior)::
@@ -45,9 +46,9 @@ import torch
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
-from skscore import _calculus
-from skscore._canonical import AngularField, noised
-from skscore._integrate import (
+from skscore._math import calculus
+from skscore._math.angles import AngularField, noised
+from skscore._math.integrate import (
     ErrorMeasure,
     RowField,
     RowJacobian,
@@ -138,7 +139,7 @@ def log_density(
 
     def jacobian(theta: Tensor, state: Tensor) -> Tensor:
         F = (lambda y, theta: field(y, theta)[0]) if drift is None else drift
-        return _calculus.jacobian(lambda y: F(y, theta), state[:, :d]).detach()
+        return calculus.jacobian(lambda y: F(y, theta), state[:, :d]).detach()
 
     start = torch.cat([x, x.new_zeros(len(x), n_estimates)], dim=1)
     end, settled = _even_steps(slopes, start, d, tol, at_once)

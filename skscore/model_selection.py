@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
-from skscore._base import BaseScoreEstimator
-from skscore._bridge import FittedNetwork
-from skscore._documentation import shared_documentation
-from skscore._fitting import FitData
-from skscore._level_search import Fold, LevelSearch, level_grid, search_levels
+from skscore._backend.fitted import FittedNetwork
+from skscore._estimators.base import BaseScoreEstimator
+from skscore._estimators.documentation import shared_documentation
+from skscore._estimators.one_level import OneNoiseLevel
+from skscore._fitting.data import FitData
+from skscore._fitting.level_search import Fold, LevelSearch, level_grid, search_levels
 from skscore._rows import folds, given_folds
-from skscore._score_matching import OneNoiseLevel
 from skscore._validation import HasMethods, Interval, StrOptions
 from skscore.noise import KERNELS
 

@@ -8,48 +8,26 @@ import pytest
 import skscore
 
 FOLDER = Path(skscore.__file__).parent
-# Lowest first; a module may import from lower floors, and from earlier rooms of its own.
-FLOORS = [
-    ["_params", "_calculus", "_scope", "_integrate", "_canonical", "_gaussian"],
-    ["noise", "networks"],
-    ["losses", "samplers._markov", "samplers._reverse", "samplers", "likelihood"],
-    ["_training"],
-    ["_bridge"],
-    [
-        "exceptions",
-        "_messages",
-        "_documentation",
-        "_validation",
-        "_densities",
-        "_output",
-        "_kinds",
-        "metrics._fisher",
-        "metrics._copying",
-        "metrics._scorers",
-        "metrics._two_sample",
-        "metrics._stein",
-        "metrics",
-        "_rows",
-        "_chains",
-        "_held",
-    ],
-    ["_margins", "_standardize", "_choice", "_fitting", "_mixtures", "_level_search"],
-    ["_base", "datasets"],
-    ["_score_matching", "model_selection", "_diffusion", "_differences", "_density"],
-    ["_callables", "_score_sources", "_sampler"],
-    [
-        "compose._bounded",
-        "compose._flow",
-        "compose._changes",
-        "compose._numerical",
-        "compose._scikit",
-    ],
-    ["compose._pipeline", "compose"],
-    ["_checks", "testing", "plotting"],
-    ["__init__"],
-]
-ORDER = [module for floor in FLOORS for module in floor]
-THRESHOLD = ORDER.index("_bridge")
+GUIDE = FOLDER.parent / "docs" / "developer_guide.rst"
+
+
+def plan() -> list[str]:
+    """Modules as the developer guide lists them, lowest floor first; a folder after its rooms."""
+    listing = GUIDE.read_text().split(".. code-block:: text")[1].split("\n\n")[1]
+    order: list[str] = []
+    folder = ""
+    for line in listing.splitlines():
+        name, inside = line.split()[0], line.startswith("     ")
+        if not inside:
+            order += [folder] if folder else []
+            folder = name.removesuffix("/") if name.endswith("/") else ""
+        if inside or not folder:
+            order.append(f"{folder}.{name}" if inside else name)
+    return [*order, *([folder] if folder else []), "__init__"]
+
+
+ORDER = plan()
+BACKEND = ORDER.index("_backend.scope"), ORDER.index("_backend")
 
 
 def path_of(module: str) -> Path:
@@ -71,10 +49,10 @@ def names(module: str) -> set[str]:
     for node in imports(module):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif node.module == "skscore":
-            found |= {f"skscore.{alias.name}" for alias in node.names}
         else:
-            found.add(node.module or "")
+            inside = {f"{node.module}.{alias.name}" for alias in node.names}
+            modules = {name for name in inside if name.removeprefix("skscore.") in ORDER}
+            found |= modules | ({node.module or ""} if modules != inside else set())
     return found
 
 
@@ -87,16 +65,17 @@ def test_every_module_has_its_place():
 @pytest.mark.parametrize("module", ORDER)
 def test_imports_go_down_only(module):
     own = {n.removeprefix("skscore.") for n in names(module) if n.startswith("skscore.")}
-    assert all(ORDER.index(other) < ORDER.index(module) for other in own)
+    assert not [other for other in own if ORDER.index(other) >= ORDER.index(module)]
 
 
 @pytest.mark.parametrize("module", ORDER)
-def test_torch_stays_below_the_threshold_and_arrays_above(module):
+def test_torch_stays_below_the_backend_and_arrays_above_it(module):
     roots = {name.split(".")[0] for name in names(module)}
-    below = ORDER.index(module) < THRESHOLD
-    forbidden = {"numpy", "sklearn", "scipy"} if below else {"torch"}
-    if module != "_bridge":
-        assert not roots & forbidden
+    place, (first, last) = ORDER.index(module), BACKEND
+    if place < first:
+        assert not roots & {"numpy", "sklearn", "scipy"}
+    if place > last:
+        assert "torch" not in roots
 
 
 @pytest.mark.parametrize("module", ORDER)

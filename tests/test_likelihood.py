@@ -10,9 +10,9 @@ from scipy.stats import kstest
 from torch import nn
 
 from skscore import likelihood
-from skscore._calculus import divergence
-from skscore._canonical import flow
-from skscore._gaussian import GaussianMixture
+from skscore._math.angles import flow
+from skscore._math.calculus import divergence
+from skscore._math.gaussian import GaussianMixture
 from skscore.likelihood import log_density, lower_bound, standard_normal
 from skscore.networks import MLP, DiffusionNetwork, LevelFeatures
 
@@ -380,7 +380,7 @@ def test_far_rows_and_rows_in_valleys_do_not_depend_on_their_batch():
 
 
 def test_rows_that_run_out_of_steps_are_infinite_and_no_others(monkeypatch):
-    monkeypatch.setattr("skscore._integrate._MOST_IMPLICIT_STEPS", 2)
+    monkeypatch.setattr("skscore._math.integrate._MOST_IMPLICIT_STEPS", 2)
     rows = torch.tensor([[-1.0], [1.01], [0.43]]).double()
     values = log_density(two_modes(30.0), rows, SIGMA_MIN, 5e-4)[:, 0]
     assert values.isfinite().tolist() == [True, True, False]

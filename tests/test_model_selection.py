@@ -101,7 +101,7 @@ def test_splitters_of_scikit_learn_are_taken(cv):
     ],
 )
 def test_bad_parameters_are_refused_before_training(params, words, monkeypatch):
-    monkeypatch.setattr("skscore._level_search.train", None)
+    monkeypatch.setattr("skscore._fitting.level_search.train", None)
     est = DenoisingScoreEstimatorCV(**{"cv": 2} | params | BRIEF)
     with pytest.raises(ValueError, match=words):
         est.fit(X)
@@ -209,7 +209,7 @@ def test_a_level_chosen_at_the_edge_of_the_range_is_warned_of(make, best, edge, 
     def criterion(network, standardizer, device, z, sigmas):
         return np.repeat(-np.abs(np.arange(len(sigmas)) - best)[:, None], len(z), axis=1) * 1.0
 
-    monkeypatch.setattr("skscore._level_search.level_criterion", criterion)
+    monkeypatch.setattr("skscore._fitting.level_search.level_criterion", criterion)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         est = make().fit(X[:100])

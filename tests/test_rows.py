@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from skscore._backend.training import Portion
 from skscore._rows import (
     counted_cells,
     drawn_index,
@@ -15,7 +16,6 @@ from skscore._rows import (
     split,
     std_errors_of_means,
 )
-from skscore._training import Portion
 
 
 def rng():

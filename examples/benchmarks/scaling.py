@@ -30,8 +30,11 @@ import torch
 from step_cost import build, microseconds, ours
 
 from skscore import DiffusionScoreEstimator
-from skscore._bridge import CHUNK, Evaluator, NetworkSpec, RowSource, generator
-from skscore._training import Portion, _batches, _run_round, _Trainer
+from skscore._backend.convert import CHUNK, generator
+from skscore._backend.evaluators import Evaluator
+from skscore._backend.fitted import NetworkSpec
+from skscore._backend.row_source import RowSource
+from skscore._backend.training import Portion, _batches, _run_round, _Trainer
 from skscore.losses import DenoisingScoreMatching, ImplicitScoreMatching, SlicedScoreMatching
 from skscore.noise import GaussianNoise
 

@@ -19,8 +19,10 @@ import time
 import numpy as np
 import torch
 
-from skscore._bridge import NetworkSpec, RowSource, generator
-from skscore._training import Portion, _batches, _run_round, _Trainer
+from skscore._backend.convert import generator
+from skscore._backend.fitted import NetworkSpec
+from skscore._backend.row_source import RowSource
+from skscore._backend.training import Portion, _batches, _run_round, _Trainer
 from skscore.losses import DiffusionScoreMatching
 from skscore.noise import VarianceExploding
 

@@ -1,7 +1,7 @@
 """Composition with scikit-learn: pipelines that keep densities right, and transformers."""
 
+from skscore._changes.algebra import Change, Columnwise, Linear
 from skscore.compose._bounded import BoundedTransformer
-from skscore.compose._changes import Change, Columnwise, Linear
 from skscore.compose._flow import FlowTransformer
 from skscore.compose._pipeline import DensityPipeline, make_density_pipeline
 from skscore.compose._scikit import change_of_variables

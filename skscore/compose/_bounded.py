@@ -12,12 +12,7 @@ from scipy.special import expit
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 
 from skscore._messages import column_names
-from skscore._validation import (
-    check_rows,
-    check_unnamed_rows,
-    finite_results,
-    first_rows,
-)
+from skscore._validation import check_rows, check_unnamed_rows, finite_results, first_rows
 
 Range = tuple[float | None, float | None]
 

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
-from skscore._diffusion import DiffusionScoreEstimator
-from skscore._held import fit_part
+from skscore._changes.algebra import Change
+from skscore._estimators.diffusion import DiffusionScoreEstimator
+from skscore._estimators.held import fit_part
 from skscore._validation import (
     FrozenEstimator,
     Interval,
@@ -20,6 +21,7 @@ from skscore._validation import (
     check_rows,
     check_unnamed_rows,
     finite_results,
+    rows_like,
     solved_results,
 )
 
@@ -156,3 +158,31 @@ def _diffusion_part(frozen: FrozenEstimator) -> DiffusionScoreEstimator:
             f"a FrozenEstimator that holds one. Got {frozen!r} instead."
         )
     return frozen.estimator
+
+
+class Flow(Change):
+    """The probability flow of a fitted diffusion estimator: log-densities and rows only.
+
+    The estimator's density is that of the flow, so ``log |det J| = log p(x) - log N(y; 0, I)``.
+
+    Parameters
+    ----------
+    transformer : FlowTransformer
+    X
+        As for :class:`Change`.
+    """
+
+    smooth = False
+
+    def log_det(self, X: np.ndarray) -> np.ndarray:
+        y = self.transform(X)
+        normal = -0.5 * (np.square(y) + np.log(2 * np.pi)).sum(axis=1)
+        return self.transformer.estimator_.score_samples(rows_like(self._input, X)) - normal
+
+    def _refuse(self, *_: Any) -> np.ndarray:
+        raise ValueError(
+            "Behind FlowTransformer there are log-densities and samples, but no scores: its "
+            "Jacobian is not formed."
+        )
+
+    pull_score = push = curvature = _refuse

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from scipy.differentiate import derivative, jacobian
 
-from skscore._bridge import apply_in_chunks
-from skscore.compose._changes import Change, Columnwise, Slopes, float_rows
+from skscore._backend.convert import apply_in_chunks
+from skscore._changes.algebra import Change, Columnwise, Slopes, float_rows
 
 MAX_NUMERICAL = 20
 """Most columns of a transformer whose Jacobian is taken by differences."""

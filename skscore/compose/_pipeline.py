@@ -12,21 +12,23 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from skscore._bridge import apply_in_chunks, from_user
-from skscore._chains import check_finite_draws, check_n_samples, draw_enough
-from skscore._density import DensityScoreEstimator
-from skscore._kinds import OneKindOfScore
+from skscore._backend.convert import apply_in_chunks, from_user
+from skscore._changes.algebra import Chain
+from skscore._changes.standardizer import Standardizer
+from skscore._estimators.density import DensityScoreEstimator
+from skscore._estimators.draws import check_finite_draws, draw_enough
+from skscore._estimators.kinds import OneKindOfScore
+from skscore._estimators.output import SetOutput, contained
+from skscore._estimators.score_sources import CarriedSource, ScoreSource, score_source
 from skscore._messages import column_names, listed, name_columns, warn_user
-from skscore._output import SetOutput, contained
 from skscore._rows import merged_rows, some_rows
-from skscore._score_sources import CarriedSource, ScoreSource, score_source
-from skscore._standardize import Standardizer
 from skscore._validation import (
     FrozenEstimator,
     available_if,
     check_fitted,
     check_metric,
     check_metric_rows,
+    check_n_samples,
     check_rows,
     check_weights,
     finite_results,
@@ -39,7 +41,6 @@ from skscore._validation import (
     unwrapped,
     without_rows,
 )
-from skscore.compose._changes import Chain
 from skscore.compose._numerical import returns, spreads
 from skscore.compose._scikit import chain_of, refuse
 from skscore.exceptions import SupportWarning, TiesWarning

@@ -23,19 +23,10 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
+from skscore._changes.algebra import Blocks, Chain, Change, Columnwise, Ends, Linear, Slopes
 from skscore._validation import Encoder, FrozenEstimator, Imputer, some_of
 from skscore.compose._bounded import BoundedTransformer
-from skscore.compose._changes import (
-    Blocks,
-    Chain,
-    Change,
-    Columnwise,
-    Ends,
-    Flow,
-    Linear,
-    Slopes,
-)
-from skscore.compose._flow import FlowTransformer
+from skscore.compose._flow import Flow, FlowTransformer
 from skscore.compose._numerical import by_differences
 
 _INF = np.inf

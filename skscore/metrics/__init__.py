@@ -14,11 +14,7 @@ from skscore.metrics._scorers import (
     multi_level_denoising_scorer,
     sliced_scorer,
 )
-from skscore.metrics._stein import (
-    goodness_of_fit_test,
-    kernel_stein_discrepancy,
-    stein_thinning,
-)
+from skscore.metrics._stein import goodness_of_fit_test, kernel_stein_discrepancy, stein_thinning
 from skscore.metrics._two_sample import (
     TestResult,
     classifier_two_sample_test,

@@ -21,7 +21,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skscore._bridge import from_user
+from skscore._backend.convert import from_user
 from skscore._messages import listed
 from skscore._validation import check_metric, check_weights, finite_results, refuse_masked
 from skscore.exceptions import NonFiniteResultError

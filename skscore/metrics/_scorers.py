@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skscore._bridge import from_user
+from skscore._backend.convert import from_user
 from skscore._densities import bare, is_plain_pipeline, log_densities, why_no_log_density
 from skscore._validation import MetadataRequester, refuse_masked, rows_like, score_request
 from skscore.metrics._fisher import check_finite, hyvarinen_score, unit_weights

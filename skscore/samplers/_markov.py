@@ -57,7 +57,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from skscore._calculus import Field
+from skscore._math.calculus import Field
 from skscore._params import Part, check_count, check_positive
 
 _CHUNK = 16_384  # chains moved together

@@ -1,7 +1,7 @@
 r"""Reverse samplers: from noise to rows, down the noise levels.
 
 All work in the coordinate ``y = cos(theta) x_0 + sin(theta) eps`` of
-:mod:`skscore._canonical`, with a field F(y, theta) that stands for the score at every
+:mod:`skscore._math.angles`, with a field F(y, theta) that stands for the score at every
 level.  There every linear noise process is an Ornstein-Uhlenbeck process in the time
 ``tau = -log cos(theta)``, and the reverse family is
 
@@ -37,8 +37,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skscore._canonical import AngularField, denoiser, flow, noise, score
-from skscore._integrate import METHODS
+from skscore._math.angles import AngularField, denoiser, flow, noise, score
+from skscore._math.integrate import METHODS
 from skscore._params import Part, check_count, check_in_range, check_positive
 
 _CHUNK = 4096  # rows moved together
@@ -472,7 +472,7 @@ def run_reverse(
     ----------
     sampler : ReverseSampler
     field : callable
-        ``F(y, theta)``; see :mod:`skscore._canonical`.
+        ``F(y, theta)``; see :mod:`skscore._math.angles`.
     y : Tensor of shape (n, d)
         Draws from N(0, I); not changed.
     angles : sequence of float

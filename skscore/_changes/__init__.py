@@ -1,0 +1,1 @@
+"""Changes of variables, for estimators and for pipelines."""

@@ -1,0 +1,1 @@
+"""The estimators, what they share, and what is drawn from them."""

@@ -1,0 +1,126 @@
+"""What a fit knows of its rows: how they are standardised, and which are held out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+
+from skscore._backend.training import Portion
+from skscore._changes.standardizer import Standardizer
+from skscore._changes.ties import Ties, column_ties
+from skscore._fitting.form import chosen_form
+from skscore._messages import column_names
+from skscore._rows import counted_cells, merged_rows
+from skscore._validation import (
+    check_rows,
+    check_weights,
+    first_rows,
+    integer_seeds,
+)
+
+_MIN_CHUNK = 10
+
+
+@dataclass(frozen=True)
+class FitData:
+    """What a training run is about: different rows, and how they are standardised.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n, d)
+    weights : ndarray of shape (n,) or None
+        How many of the rows as given each stands for; None is one each.
+    standardizer : Standardizer
+    rng : RandomState
+    ties : Ties or None
+        Of the rows as given.
+    places, given_weights : ndarray of shape (n_given,) or None
+        Where the rows as given are among these, and their weights.
+    """
+
+    X: np.ndarray
+    weights: np.ndarray | None
+    standardizer: Standardizer
+    rng: np.random.RandomState
+    ties: Ties | None = None
+    places: np.ndarray | None = None
+    given_weights: np.ndarray | None = None
+
+    @property
+    def n_given(self) -> float:
+        """Number of the rows as given."""
+        return self.rows.n_rows
+
+    @property
+    def rows(self) -> Portion:
+        """All of the rows."""
+        return Portion(np.arange(len(self.X)), self.weights)
+
+
+def first_data(
+    estimator: BaseEstimator, X: ArrayLike, sample_weight: ArrayLike | None
+) -> tuple[FitData, dict[str, Any]]:
+    """Checked and measured rows of a fit, and the attributes that describe their columns."""
+    goes_on = hasattr(estimator, "_network")
+    rows, described = (check_rows(estimator, X), {}) if goes_on else first_rows(estimator, X)
+    names = column_names(X, rows.shape[1])
+    given = check_weights(sample_weight, len(rows))
+    rows, weights, places = merged_rows(rows, given)
+    ties = column_ties(rows, weights, np.sum(places >= 0))
+    weights = counted_cells(rows, weights)
+    if len(rows) < 2:
+        raise ValueError(
+            f"{type(estimator).__name__} needs at least two different rows of positive weight. "
+            f"Got n_samples={len(rows)} of them."
+        )
+    rng = np.random.RandomState(integer_seeds(estimator.random_state, 1)[0])
+    form, dequantize = estimator.standardize, estimator.dequantize
+    if form == "auto":  # a warm start keeps what was chosen
+        kept = getattr(estimator, "standardize_", None)
+        form = kept or chosen_form(rows, weights, ties, dequantize, names)
+    standardizer = Standardizer.fit(
+        rows, weights, form=form, dequantize=dequantize, names=names, ties=ties
+    )
+    return FitData(rows, weights, standardizer, rng, ties, places, given), described
+
+
+def next_data(
+    estimator: BaseEstimator,
+    X: ArrayLike,
+    sample_weight: ArrayLike | None,
+    standardizer: Standardizer,
+    n_steps: int,
+) -> FitData:
+    """Checked rows of a later chunk, in the standardisation of the first."""
+    rows = check_rows(estimator, X)
+    rows, weights, _ = merged_rows(rows, check_weights(sample_weight, len(rows)))
+    rng = np.random.RandomState([integer_seeds(estimator.random_state, 1)[0], n_steps])
+    return FitData(rows, weights, standardizer, rng)
+
+
+def check_first_chunk(estimator: BaseEstimator, X: np.ndarray) -> None:
+    """Refuse a first chunk too small to fix location, scale and correlations."""
+    n, d = X.shape
+    least = max(_MIN_CHUNK, 2 * d)
+    if n < least:
+        raise ValueError(
+            f"The first chunk given to partial_fit of {type(estimator).__name__} fixes the "
+            f"standardisation and must have at least {least} rows for {d} columns. Got {n} rows."
+        )
+
+
+def _refuse_changes(estimator: BaseEstimator, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to go on with what an earlier fit has fixed otherwise."""
+    fixed = getattr(estimator, "_fixed", {})  # none between the stages of one fit
+    before, now = before | fixed, now | {name: getattr(estimator, name) for name in fixed}
+    changed = [name for name in now if not np.array_equal(now[name], before[name])]
+    changes = [f"{name} was {before[name]!r}, is {now[name]!r}" for name in changed]
+    if changes:
+        raise ValueError(
+            f"{type(estimator).__name__} cannot go on from its earlier fit: {'; '.join(changes)}. "
+            "Fit a clone, or set warm_start=False."
+        )

@@ -1,0 +1,89 @@
+"""Whether the columns of a table are better off as normal ones.
+
+A ring or a mixture is simpler in the rows themselves, a skewed table in columns that are normal
+one by one.  A mixture of Gaussians stands for the network: for both forms one is fitted to part of
+the standardised rows, and the log-density in the units of X of the rest is compared.  A column
+whose deviation says nothing of most rows is better off without asking: the few rows that make it so
+may all be held out.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+
+from skscore._backend.training import Portion
+from skscore._changes.standardizer import Standardizer, column_deviations, spread_out_columns
+from skscore._changes.ties import Ties
+from skscore._rows import drawn_index, shuffled_split, some_rows, std_errors_of_means
+
+_LEAST_ROWS, _MOST_ROWS = 60, 2000
+_PARTS = 5  # one of them is held out
+_NUMBERS = (1, 3, 8, 20)
+
+
+def chosen_form(
+    X: np.ndarray,
+    weights: np.ndarray | None,
+    ties: Ties,
+    dequantize: bool,
+    names: list[str] | None = None,
+) -> str:
+    """ "normal" where it wins on held-out rows by a standard error, else "whiten".
+
+    `ties` are those of the rows as they were given; `names` are for errors.
+    """
+    if _needs_a_curve(X, weights, ties, dequantize):
+        return "normal"
+    if len(X) < _LEAST_ROWS:
+        return "whiten"
+    rng = np.random.RandomState(0)
+    index, some = some_rows(np.arange(len(X)), weights, _MOST_ROWS, rng)
+    some = None if some is None else some * (len(some) / some.sum())
+    # In random order: what a mixture starts from depends on the order of its rows.
+    training, held = shuffled_split(Portion(index, some), len(index) // _PARTS / len(index), rng)
+    drawn = drawn_index(training, len(training), rng)
+    w = np.ones(len(held)) if held.weights is None else held.weights
+    share = w / w.sum()
+    values = {}
+    for form in ("whiten", "normal"):
+        z = Standardizer.fit(
+            X[training.index],
+            training.weights,
+            form=form,
+            dequantize=dequantize,
+            names=names,
+            warn=False,
+            ties=ties,
+        )
+        rows = [z.jitter(z.transform(X[i]), np.random.RandomState(1)) for i in (drawn, held.index)]
+        values[form] = _best_log_density(*rows, share) + z.log_volume(X[held.index])
+    gain = values["normal"] - values["whiten"]
+    return "normal" if share @ gain > std_errors_of_means(gain, w) else "whiten"
+
+
+def _needs_a_curve(X: np.ndarray, weights: np.ndarray | None, ties: Ties, dequantize: bool) -> bool:
+    """Whether a column that may be curved is spread out."""
+    found = spread_out_columns(X, weights, column_deviations(X, weights))
+    return bool((found & ~ties.linear(dequantize)).any())
+
+
+def _best_log_density(rows: np.ndarray, held: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Log-densities of held-out rows by the mixture that is best for them."""
+    best = None
+    for number in _NUMBERS:
+        if best is not None and 2 * number * rows.shape[1] > len(rows):
+            break
+        mixture = GaussianMixture(
+            number, reg_covar=1e-4, max_iter=50, init_params="k-means++", random_state=0
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            values = mixture.fit(rows).score_samples(held)
+        if best is not None and share @ values <= share @ best:
+            break
+        best = values
+    return best

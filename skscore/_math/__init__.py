@@ -1,0 +1,1 @@
+"""Mathematics on tensors: calculus, integration, Gaussians in closed form, angles of noise."""

@@ -1,0 +1,29 @@
+"""The contract of a loss."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from skscore._math.calculus import Field
+from skscore._params import Part
+
+Generator = torch.Generator | None
+
+
+class Loss(Part, ABC):
+    """Contract of a loss.
+
+    ``random`` says whether two calls may differ.  ``bounded`` says whether the values have a
+    lower bound; without one a spike of the score on a single row, of width w, gains 1 / w^2,
+    and training must guard against it.
+    """
+
+    random = True
+    bounded = True
+
+    @abstractmethod
+    def __call__(self, score: Field, x: Tensor, *, generator: Generator = None) -> Tensor:
+        """One value per row: callable, (n, d) and a generator in, (n,) out."""

@@ -1,0 +1,195 @@
+"""Networks that are the field of all noise levels."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from skscore._math.calculus import divergence, gradient
+from skscore._math.gaussian import MixtureField
+from skscore.networks._bodies import _zero
+from skscore.networks._one_level import _divergence_of
+
+_BASE_FREQUENCY = (
+    0.25  # the slowest feature turns once over 25 e-folds of sigma, the fastest over 3
+)
+
+
+class LevelFeatures(nn.Module):
+    """Sines and cosines of ``1/2 log(sin(theta)^2 + sigma_min^2)``, smooth at both ends.
+
+    Even in the logarithm of small levels down to `sigma_min`, and flat towards theta = pi/2,
+    where F depends on theta through ``cos(theta)^2`` only: there ``log tan(theta)`` would
+    make the solvers of the flow take many small steps for nothing.
+
+    Parameters
+    ----------
+    sigma_min : float in (0, inf)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.networks._all_levels import LevelFeatures
+    >>> LevelFeatures(0.002)(torch.tensor([[0.5]])).shape
+    torch.Size([1, 16])
+    """
+
+    n_features = 16
+
+    def __init__(self, sigma_min: float) -> None:
+        super().__init__()
+        self.floor = sigma_min**2
+        frequencies = _BASE_FREQUENCY * torch.arange(1.0, self.n_features // 2 + 1)
+        self.register_buffer("frequencies", frequencies, persistent=False)
+
+    def forward(self, theta: Tensor) -> Tensor:
+        """Angles (n, 1) to features (n, n_features)."""
+        phase = 0.5 * (theta.sin().square() + self.floor).log() * self.frequencies
+        return torch.cat([phase.sin(), phase.cos()], dim=1)
+
+
+class _AllLevels(nn.Module):
+    """What the diffusion networks share: the body, the features, the view at a level."""
+
+    def __init__(self, body: nn.Module, sigma_min: float) -> None:
+        super().__init__()
+        self.body = body
+        self.features = LevelFeatures(sigma_min)
+
+    def at(self, sigma: float) -> ScoreAtLevel:
+        """The score at one level, a field of one argument."""
+        return ScoreAtLevel(self, sigma)
+
+
+class DiffusionNetwork(_AllLevels):
+    """``F(y, theta)`` for all levels, a free vector field.
+
+    With a mixture it is the body and a share ``g(theta)`` of the mixture's own field, which is
+    exact where the rows come from it.  The share is learnt and starts at one: untrained, the
+    network is the mixture.
+
+    Parameters
+    ----------
+    body : torch.nn.Module
+        (n, d) and a context of ``LevelFeatures.n_features`` to (n, d).
+    sigma_min : float in (0, inf)
+        Least level that it is trained on; below it stays what it is there.
+    mixture : MixtureField or None, default=None
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.networks._bodies import MLP
+    >>> from skscore.networks._all_levels import DiffusionNetwork
+    >>> body = MLP(1, 1, (8,), context_features=16)
+    >>> untrained = DiffusionNetwork(body, 0.002).at(1.0)
+    >>> untrained(torch.tensor([[2.0]])).detach().round(decimals=4)
+    tensor([[-1.]])
+    """
+
+    def __init__(
+        self, body: nn.Module, sigma_min: float, mixture: MixtureField | None = None
+    ) -> None:
+        super().__init__(body, sigma_min)
+        self.mixture = mixture
+        if mixture is not None:
+            self.share = _zero(nn.Linear(LevelFeatures.n_features, 1))
+            nn.init.ones_(self.share.bias)
+
+    def forward(self, y: Tensor, theta: Tensor) -> Tensor:
+        """F, rows (n, d) and angles (n, 1) or (1, 1) to (n, d)."""
+        features = self.features(theta)
+        F = self.body(y, features)
+        if self.mixture is None:
+            return F
+        return torch.addcmul(F, self.share(features), self.mixture(y, theta))
+
+    def divergence(self, y: Tensor, theta: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """F and ``sum_k v_k' (dF/dy) v_k`` for directions (m, d)."""
+        features = self.features(theta)
+        F, forms = _divergence_of(self.body, y, directions, features)
+        if self.mixture is None:
+            return F, forms
+        share = self.share(features)
+        field, its_forms = self.mixture.divergence(y, theta, directions)
+        return torch.addcmul(F, share, field), torch.addcmul(forms, share[:, 0], its_forms)
+
+
+class ConservativeDiffusionNetwork(_AllLevels):
+    """``F = grad_y phi(y, theta)`` of a scalar body: at every level a gradient field.
+
+    Parameters
+    ----------
+    body : torch.nn.Module
+        (n, d) and a context of ``LevelFeatures.n_features`` to (n, 1), twice differentiable.
+    sigma_min : float in (0, inf)
+        Least level that it is trained on.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.networks._bodies import MLP
+    >>> from skscore.networks._all_levels import ConservativeDiffusionNetwork
+    >>> network = ConservativeDiffusionNetwork(MLP(2, 1, (8,), context_features=16), 0.002)
+    >>> network(torch.ones(3, 2), torch.tensor([[0.5]])).shape
+    torch.Size([3, 2])
+    """
+
+    def potential(self, y: Tensor, theta: Tensor) -> Tensor:
+        """``phi``, (n,)."""
+        return self.body(y, self.features(theta))[:, 0]
+
+    def forward(self, y: Tensor, theta: Tensor) -> Tensor:
+        """F, rows (n, d) and angles (n, 1) or (1, 1) to (n, d)."""
+        return gradient(lambda y: self.potential(y, theta), y)
+
+    def divergence(self, y: Tensor, theta: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """F and ``sum_k v_k' (dF/dy) v_k`` for directions (m, d)."""
+        return divergence(lambda y: self(y, theta), y, directions)
+
+
+class ScoreAtLevel(nn.Module):
+    """A diffusion network seen at one level: ``s(x) = -cos(theta) (y + cot(theta) F(y))``.
+
+    Parameters
+    ----------
+    network : DiffusionNetwork or ConservativeDiffusionNetwork
+    sigma : float in (0, inf)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.networks._bodies import MLP
+    >>> from skscore.networks._all_levels import DiffusionNetwork, ScoreAtLevel
+    >>> untrained = DiffusionNetwork(MLP(1, 1, (8,), context_features=16), 0.002)
+    >>> ScoreAtLevel(untrained, 3.0)(torch.tensor([[5.0]])).detach().round(decimals=4)
+    tensor([[-0.5000]])
+    """
+
+    def __init__(self, network: nn.Module, sigma: float) -> None:
+        super().__init__()
+        self.network = network
+        self.theta = math.atan(sigma)
+
+    def _angle(self, x: Tensor) -> Tensor:
+        return x.new_full((1, 1), self.theta)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Score of every row at the level, (n, d) to (n, d)."""
+        y = math.cos(self.theta) * x
+        return -math.cos(self.theta) * (y + self.network(y, self._angle(x)) / math.tan(self.theta))
+
+    def divergence(self, x: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores and ``sum_k v_k' J v_k`` for directions (m, d)."""
+        cos, tan = math.cos(self.theta), math.tan(self.theta)
+        y = cos * x
+        F, forms = self.network.divergence(y, self._angle(x), directions)
+        return -cos * (y + F / tan), -(cos**2) * (directions.square().sum() + forms / tan)
+
+    def energy(self, x: Tensor) -> Tensor:
+        """``E(x)`` of a conservative network, with ``-grad E = s``, (n, d) to (n,)."""
+        y = math.cos(self.theta) * x
+        potential = self.network.potential(y, self._angle(x))
+        return 0.5 * y.square().sum(1) + potential / math.tan(self.theta)

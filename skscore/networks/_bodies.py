@@ -1,0 +1,182 @@
+"""Bodies: functions of rows, and of the features of a noise level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from skscore._math.calculus import divergence
+from skscore.networks._activations import ACTIVATIONS, VALUES_AND_SLOPES
+
+
+class _Modulated(nn.Module):
+    """An affine map, and gains and shifts of its outputs that a context sets."""
+
+    def __init__(self, in_features: int, out_features: int, context_features: int) -> None:
+        super().__init__()
+        self.affine = nn.Linear(in_features, out_features)
+        self.gain = self.shift = None
+        if context_features:
+            self.gain = nn.Linear(context_features, out_features)
+            self.shift = nn.Linear(context_features, out_features)
+            nn.init.ones_(self.gain.bias)
+            nn.init.zeros_(self.shift.bias)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """``gain(context) * affine(x) + shift(context)``."""
+        return self.with_weight(x, context)[0]
+
+    def with_weight(
+        self, x: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The outputs; the map's weight, and the gains on it, where rows differ in them.
+
+        A context of one row for all is an affine map of other weights.
+        """
+        weight, bias = self.affine.weight, self.affine.bias
+        if self.gain is None:
+            return self.affine(x), weight, None
+        gain, shift = self.gain(context), self.shift(context)
+        if len(context) > 1:
+            return torch.addcmul(shift, gain, self.affine(x)), weight, gain
+        weight = gain.mT * weight
+        return functional.linear(x, weight, (gain * bias + shift)[0]), weight, None
+
+
+class MLP(nn.Module):
+    """Affine maps with an activation between them; the last one starts at zero.
+
+    Parameters
+    ----------
+    in_features, out_features : int in [1, inf)
+    hidden_layer_sizes : sequence of int in [1, inf)
+        Width of each hidden layer.
+    activation : str, default="tanh"
+        A key of :data:`ACTIVATIONS`.
+    context_features : int in [0, inf), default=0
+        Features of a context, which sets gains and shifts of the hidden units.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.networks._bodies import MLP
+    >>> MLP(2, 2, (16, 16))(torch.ones(3, 2)).shape
+    torch.Size([3, 2])
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        hidden_layer_sizes: Sequence[int],
+        activation: str = "tanh",
+        context_features: int = 0,
+    ) -> None:
+        super().__init__()
+        widths = [in_features, *hidden_layer_sizes]
+        self.hidden = nn.ModuleList(_Modulated(*w, context_features) for w in pairwise(widths))
+        self.activation = ACTIVATIONS[activation]()
+        self._value_and_slope = VALUES_AND_SLOPES[activation]
+        self.exit = _zero(nn.Linear(widths[-1], out_features))
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """(n, in_features) to (n, out_features)."""
+        for layer in self.hidden:
+            x = self.activation(layer(x, context))
+        return self.exit(x)
+
+    def divergence(
+        self, x: Tensor, directions: Tensor, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The outputs, and ``sum_k v_k' J v_k`` for directions (m, d).
+
+        With two hidden layers of slopes d1 and d2, ``J = W3 D2 W2 D1 W1``, and the sum is
+        ``d2' (W2 o (W1 V'V W3)') d1``: about one more layer, whatever d is.
+        """
+        if len(self.hidden) != 2:
+            return divergence(lambda x: self(x, context), x, directions)
+        weights, slopes = [], []
+        for layer in self.hidden:
+            x, weight, gain = layer.with_weight(x, context)
+            x, slope = self._value_and_slope(x)
+            weights.append(weight)
+            slopes.append(slope if gain is None else gain * slope)
+        first, second = weights
+        ends = (self.exit.weight.mT @ directions.mT) @ (directions @ first.mT)
+        return self.exit(x), torch.linalg.vecdot(slopes[0] @ (second * ends).mT, slopes[1])
+
+
+class _Block(nn.Module):
+    """``A act(B norm(x))``, the gains and shifts of a context on the units inside."""
+
+    def __init__(self, trunk: int, width: int, activation: str, context_features: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(trunk)
+        self.inner = _Modulated(trunk, width, context_features)
+        self.activation = ACTIVATIONS[activation]()
+        self.outer = nn.Linear(width, trunk)
+
+    def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
+        return self.outer(self.activation(self.inner(self.norm(x), context)))
+
+
+class ResNet(nn.Module):
+    """Residual blocks on a trunk as wide as the first hidden layer.
+
+    Block i adds ``A_i act(B_i norm(x))`` to the trunk, with ``hidden_layer_sizes[i]``
+    units inside, and the norm taken over the units of one row (layer norm).
+
+    Parameters
+    ----------
+    in_features, out_features, hidden_layer_sizes, activation, context_features
+        As for :class:`MLP`; one residual block per hidden layer size.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.networks._bodies import ResNet
+    >>> ResNet(2, 2, (16, 32, 32))(torch.ones(3, 2)).shape
+    torch.Size([3, 2])
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        hidden_layer_sizes: Sequence[int],
+        activation: str = "tanh",
+        context_features: int = 0,
+    ) -> None:
+        super().__init__()
+        trunk = hidden_layer_sizes[0]
+        if trunk < 2:
+            raise ValueError(
+                "The 'hidden_layer_sizes' of ResNet must begin with at least 2: the norm over "
+                f"a trunk of one unit is constant. Got {tuple(hidden_layer_sizes)!r} instead."
+            )
+        self.entrance = nn.Linear(in_features, trunk)
+        self.blocks = nn.ModuleList(
+            _Block(trunk, width, activation, context_features) for width in hidden_layer_sizes
+        )
+        self.exit = nn.Sequential(
+            nn.LayerNorm(trunk),
+            ACTIVATIONS[activation](),
+            _zero(nn.Linear(trunk, out_features)),
+        )
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """(n, in_features) to (n, out_features)."""
+        x = self.entrance(x)
+        for block in self.blocks:
+            x = x + block(x, context)
+        return self.exit(x)
+
+
+def _zero(layer: nn.Linear) -> nn.Linear:
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

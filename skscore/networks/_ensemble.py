@@ -1,0 +1,168 @@
+"""An ensemble of small networks with dropout, and dropout with a generator of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from skscore._math.calculus import divergence
+from skscore.networks._activations import ACTIVATIONS, VALUES_AND_SLOPES
+
+
+class Dropout(nn.Module):
+    """Sets values to zero with probability `rate` in training, and scales the rest up.
+
+    Its draws come from `source`, which the training loop sets: no global generator is used.
+
+    Parameters
+    ----------
+    rate : float in [0, 1)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.networks._ensemble import Dropout
+    >>> drop = Dropout(0.5)
+    >>> drop.source = torch.Generator().manual_seed(0)
+    >>> sorted(set(drop(torch.ones(100)).tolist()))
+    [0.0, 2.0]
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.source: torch.Generator | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Values of any shape."""
+        if not (self.training and self.rate):
+            return x
+        kept = torch.empty_like(x).bernoulli_(1 - self.rate, generator=self.source)
+        return x * kept.div_(1 - self.rate)
+
+
+class _Stack(nn.Module):
+    """The affine maps of several members, (m, n, in_features) to (m, n, out_features)."""
+
+    def __init__(self, m: int, in_features: int, out_features: int, context_features: int) -> None:
+        super().__init__()
+        self.weight, self.bias = _stacked_linear(m, in_features, out_features)
+        self.gain = self.gain_bias = None
+        if context_features:
+            self.gain, self.gain_bias = _stacked_linear(m, context_features, 2 * out_features)
+            nn.init.zeros_(self.gain_bias)
+            nn.init.ones_(self.gain_bias[..., :out_features])
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """``gain(context) * affine(x) + shift(context)``, member by member."""
+        return self.with_weight(x, context)[0]
+
+    def with_weight(
+        self, x: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The outputs; the maps' weights, and the gains on them, where rows differ in them."""
+        if self.gain is None:
+            return torch.baddbmm(self.bias, x, self.weight), self.weight, None
+        gain, shift = torch.baddbmm(self.gain_bias, context, self.gain).chunk(2, dim=2)
+        if context.shape[1] > 1:
+            x = torch.baddbmm(self.bias, x, self.weight)
+            return torch.addcmul(shift, gain, x), self.weight, gain
+        weight = gain * self.weight
+        return torch.baddbmm(gain * self.bias + shift, x, weight), weight, None
+
+
+def _stacked_linear(m: int, in_features: int, out_features: int) -> tuple[nn.Parameter, ...]:
+    bound = in_features**-0.5
+    shapes = (m, in_features, out_features), (m, 1, out_features)
+    return tuple(nn.Parameter(torch.empty(shape).uniform_(-bound, bound)) for shape in shapes)
+
+
+class Ensemble(nn.Module):
+    """The mean of several perceptrons that are trained apart; dropout in training.
+
+    In training the rows of a batch are dealt to the members in turn, so that a batch costs what
+    it costs one of them; otherwise every member sees every row.  The mean has less variance
+    than any of them, which is what short tables lack.
+
+    Parameters
+    ----------
+    in_features, out_features, hidden_layer_sizes, activation, context_features
+        As for :class:`MLP`, of each member.
+    dropout : float in [0, 1), default=0.1
+        Rate, after every hidden layer.
+    n_members : int in [1, inf), default=4
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.networks._ensemble import Ensemble
+    >>> Ensemble(2, 2, (16, 16)).eval()(torch.ones(3, 2)).shape
+    torch.Size([3, 2])
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        hidden_layer_sizes: Sequence[int],
+        activation: str = "tanh",
+        context_features: int = 0,
+        *,
+        dropout: float = 0.1,
+        n_members: int = 4,
+    ) -> None:
+        super().__init__()
+        widths = [in_features, *hidden_layer_sizes]
+        self.hidden = nn.ModuleList(
+            _Stack(n_members, *w, context_features) for w in pairwise(widths)
+        )
+        self.activation = ACTIVATIONS[activation]()
+        self._value_and_slope = VALUES_AND_SLOPES[activation]
+        self.dropout = Dropout(dropout)
+        self.exit = _Stack(n_members, widths[-1], out_features, 0)
+        nn.init.zeros_(self.exit.weight)
+        nn.init.zeros_(self.exit.bias)
+        self.n_members = n_members
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """(n, in_features) to (n, out_features)."""
+        n = len(x)
+        if context is not None:
+            context = self._handed_out(context.expand(n, -1) if self.training else context)
+        x = self._handed_out(x)
+        for layer in self.hidden:
+            x = self.dropout(self.activation(layer(x, context)))
+        x = self.exit(x)
+        return x.transpose(0, 1).flatten(0, 1)[:n] if self.training else x.mean(0)
+
+    def _handed_out(self, rows: Tensor) -> Tensor:
+        """Rows (n, k) as seen by the members: all of them, or in training each its own."""
+        if not self.training:
+            return rows.expand(self.n_members, *rows.shape)
+        n = len(rows)
+        if n % self.n_members:  # some are dealt twice, and their second results dropped
+            rows = rows[torch.arange(n - n % -self.n_members, device=rows.device) % n]
+        return rows.reshape(-1, self.n_members, rows.shape[1]).transpose(0, 1)
+
+    def divergence(
+        self, x: Tensor, directions: Tensor, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The outputs, and ``sum_k v_k' J v_k``: for two hidden layers the formula of MLP."""
+        if len(self.hidden) != 2:
+            return divergence(lambda x: self(x, context), x, directions)
+        x = self._handed_out(x)
+        if context is not None:
+            context = self._handed_out(context)
+        weights, slopes = [], []
+        for layer in self.hidden:
+            x, weight, gain = layer.with_weight(x, context)
+            x, slope = self._value_and_slope(x)
+            weights.append(weight)
+            slopes.append(slope if gain is None else gain * slope)
+        first, second = weights
+        ends = (self.exit.weight @ directions.mT) @ (directions @ first)
+        forms = torch.linalg.vecdot(slopes[0] @ (second * ends.mT), slopes[1])
+        return self.exit(x).mean(0), forms.mean(0)

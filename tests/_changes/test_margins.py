@@ -1,0 +1,205 @@
+"""Curved maps of single columns: closed forms, derivatives, inverses, far rows."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from scipy.stats import kstest, norm
+
+from skscore._changes.margins import Margins
+
+RNG = np.random.RandomState(0)
+SKEWED = np.stack(
+    [RNG.lognormal(size=3000), RNG.gamma(2.0, size=3000), RNG.standard_t(2, size=3000)], axis=1
+)
+M = Margins.fit(SKEWED)
+PAIR = Margins(
+    np.array([[0.3, 0.7]]), np.array([[-2.0, 1.0]]), np.array([[0.5, 1.5]]), lenses=(None,)
+)
+
+
+def differences(fn, X, h=1e-5):
+    return (fn(X + h) - fn(X - h)) / (2 * h)
+
+
+def test_the_map_of_a_mixture_is_the_quantile_of_its_distribution_function():
+    x = np.linspace(-4, 6, 101)[:, None]
+    t = (x - PAIR.means) / PAIR.scales
+    u = norm.ppf((PAIR.weights * norm.cdf(t)).sum(1))
+    np.testing.assert_allclose(PAIR.transform(x)[:, 0], u, rtol=1e-10, atol=1e-12)
+    density = (PAIR.weights * norm.pdf(t) / PAIR.scales).sum(1)
+    np.testing.assert_allclose(PAIR.slopes(x)[:, 0], density / norm.pdf(u), rtol=1e-9)
+
+
+def test_skewed_columns_become_normal():
+    fresh = np.random.RandomState(1)
+    rows = [fresh.lognormal(size=3000), fresh.gamma(2.0, size=3000), fresh.standard_t(2, 3000)]
+    U = M.transform(np.stack(rows, axis=1))
+    assert M.curved.all()
+    assert all(kstest(u, "norm").statistic < 0.04 for u in U.T)
+
+
+def test_slopes_and_curvatures_are_derivatives():
+    X = SKEWED[:200]
+    np.testing.assert_allclose(M.slopes(X), differences(M.transform, X), rtol=1e-5)
+    np.testing.assert_allclose(M.curvatures(X), differences(M.log_slopes, X), rtol=1e-4, atol=1e-5)
+    bends = differences(M.curvatures, X)
+    np.testing.assert_allclose(M.curvature_slopes(X), bends, rtol=1e-4, atol=1e-4)
+    for one, other in zip(
+        M.derivatives(X), (M.slopes(X), M.curvatures(X), M.curvature_slopes(X)), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_inverse_takes_rows_back():
+    U = np.linspace(-40, 40, 2001)[:, None] * np.ones(3)
+    X = M.inverse_transform(U)
+    assert np.isfinite(X).all()
+    np.testing.assert_allclose(M.transform(X), U, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(M.inverse_transform(M.transform(SKEWED)), SKEWED, rtol=1e-9)
+
+
+def test_a_row_does_not_feel_the_rows_beside_it():
+    U = RNG.standard_normal((50, 3)) * 5
+    alone = np.concatenate([M.inverse_transform(u[None]) for u in U])
+    np.testing.assert_allclose(M.inverse_transform(U), alone, rtol=1e-12)
+    empty = M.inverse_transform(U[:0])
+    assert empty.shape == (0, 3)
+
+
+@pytest.mark.parametrize("deviations", [200.0, 1e6])
+def test_far_out_the_map_is_nearly_linear_and_all_is_finite(deviations):
+    location, scale = SKEWED.mean(0), SKEWED.std(0)
+    X = location + scale * deviations * np.array([[-1.0], [1.0]])
+    values = [M.transform(X), M.log_slopes(X), *M.derivatives(X)]
+    assert all(np.isfinite(each).all() for each in values)
+    np.testing.assert_allclose(M.slopes(X), 1 / M.scales.max(1) * np.ones((2, 1)), rtol=0.15)
+    np.testing.assert_allclose(M.inverse_transform(values[0]), X, rtol=1e-9)
+
+
+def test_weights_equal_repetition():
+    w = RNG.randint(0, 4, size=len(SKEWED))
+    weighted, repeated = Margins.fit(SKEWED, w), Margins.fit(np.repeat(SKEWED, w, axis=0))
+    np.testing.assert_allclose(
+        weighted.transform(SKEWED), repeated.transform(SKEWED), rtol=1e-6, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("a", [1e-6, -3.0, 1e8])
+def test_units_and_offsets_make_no_difference(a):
+    moved = Margins.fit(a * SKEWED + 5 * a)
+    U = np.sign(a) * moved.transform(a * SKEWED + 5 * a)
+    np.testing.assert_allclose(U, M.transform(SKEWED), rtol=1e-5, atol=1e-5)
+
+
+def test_linear_and_normal_columns_are_only_scaled():
+    X = np.column_stack([SKEWED, RNG.standard_normal(3000)])
+    some = Margins.fit(X, linear=np.array([True, False, False, False]))
+    assert some.curved.tolist() == [False, True, True, False]
+    lines = (X - X.mean(0)) / X.std(0)
+    np.testing.assert_allclose(some.transform(X)[:, [0, 3]], lines[:, [0, 3]], atol=1e-12)
+    assert not some.curvatures(X)[:, [0, 3]].any()
+    np.testing.assert_allclose(some.inverse_transform(some.transform(X)), X, rtol=1e-9)
+
+
+def test_components_are_no_spikes():
+    """Four hundred rows in a thousandth of a deviation draw no component that narrow."""
+    x = np.append(RNG.standard_normal(3000), 1 + 1e-6 * RNG.standard_normal(400))[:, None]
+    assert Margins.fit(x).scales.min() > 0.003 * x.std() * 0.99
+
+
+def test_it_beats_a_gaussian_on_rows_that_it_has_not_seen():
+    fit, rows = Margins.fit(SKEWED[:1500]), SKEWED[1500:]
+    gains = norm.logpdf(fit.transform(rows)) + fit.log_slopes(rows)
+    plain = norm.logpdf(rows, SKEWED[:1500].mean(0), SKEWED[:1500].std(0))
+    assert (gains.mean(0) > plain.mean(0) + 0.1).all()
+
+
+def far_value(rng):
+    x = rng.standard_normal(600)
+    x[7] = 1e8
+    return x, rng.standard_normal(1000), norm.logpdf
+
+
+def missing_value_code(rng):
+    x = np.where(rng.uniform(size=2000) < 0.03, -99999.0, rng.standard_normal(2000))
+    return x, rng.standard_normal(1000), lambda x: norm.logpdf(x) + np.log(0.97)
+
+
+def far_cluster(rng):
+    x = rng.standard_normal(1000) + 1e5 * (rng.uniform(size=1000) < 0.2)
+    return x, rng.standard_normal(1000), lambda x: norm.logpdf(x) + np.log(0.8)
+
+
+def wide_lognormal(rng):
+    x, fresh = np.exp(5 * rng.standard_normal((2, 1500)))
+    return x, fresh, lambda x: norm.logpdf(np.log(x), scale=5) - np.log(x)
+
+
+def two_wide_tails(rng):
+    x, fresh = rng.choice([-1, 1], size=(2, 2000)) * np.exp(4 * rng.standard_normal((2, 2000)))
+    return x, fresh, lambda x: norm.logpdf(np.log(abs(x)), scale=4) - np.log(2 * abs(x))
+
+
+SPREAD_OUT = [far_value, missing_value_code, far_cluster, wide_lognormal, two_wide_tails]
+
+
+@cache
+def spread_out(make):
+    """Training values, fresh ones, their log-density, and the map of the first."""
+    x, fresh, law = make(np.random.RandomState(0))
+    return x, fresh, law, Margins.fit(x[:, None])
+
+
+@pytest.mark.parametrize("make", SPREAD_OUT)
+def test_rows_far_out_do_not_cost_the_others_their_density(make):
+    """One value at 1e8 among N(0, 1) cost two nats a row, a lognormal of sigma 5 two hundred."""
+    _, fresh, law, margins = spread_out(make)
+    held = norm.logpdf(margins.transform(fresh[:, None])) + margins.log_slopes(fresh[:, None])
+    assert held.mean() == pytest.approx(law(fresh).mean(), abs=0.08)
+
+
+@pytest.mark.parametrize("make", SPREAD_OUT)
+@pytest.mark.parametrize(("a", "b"), [(1e-6, 0.0), (-3.0, 10.0)])
+def test_the_map_of_rows_far_out_is_smooth_goes_back_and_has_no_units(make, a, b):
+    x, fresh, _, margins = spread_out(make)
+    X = fresh[:100, None]
+    h = 1e-4 / margins.slopes(X)
+    slopes = (margins.transform(X + h) - margins.transform(X - h)) / (2 * h)
+    bends = (margins.log_slopes(X + h) - margins.log_slopes(X - h)) / (2 * h)
+    seconds = (margins.curvatures(X + h) - margins.curvatures(X - h)) / (2 * h)
+    np.testing.assert_allclose(margins.slopes(X), slopes, rtol=1e-4)
+    # Where curvature and slope are both far from zero, digits of the differences are lost.
+    np.testing.assert_allclose(margins.curvatures(X) * h, bends * h, atol=1e-6)
+    np.testing.assert_allclose(margins.curvature_slopes(X) * h**2, seconds * h**2, atol=1e-9)
+    np.testing.assert_allclose(margins.inverse_transform(margins.transform(X)), X, rtol=1e-8)
+    moved = Margins.fit(a * x[:, None] + b)
+    np.testing.assert_allclose(
+        np.sign(a) * moved.transform(a * X + b), margins.transform(X), atol=0.02
+    )
+
+
+@pytest.mark.parametrize("make", SPREAD_OUT)
+def test_weights_equal_repetition_far_out_too(make):
+    x, fresh, _, _ = spread_out(make)
+    w = RNG.randint(1, 4, size=len(x))
+    weighted, repeated = Margins.fit(x[:, None], w), Margins.fit(np.repeat(x, w)[:, None])
+    U = repeated.transform(fresh[:, None])
+    np.testing.assert_allclose(weighted.transform(fresh[:, None]), U, rtol=1e-5, atol=1e-5)
+
+
+def test_draws_of_a_column_with_rows_far_out_are_its_rows():
+    """Quartiles of draws were -28 and 28."""
+    for make in SPREAD_OUT:
+        x, _, _, margins = spread_out(make)
+        draws = margins.inverse_transform(RNG.standard_normal((2000, 1)))[:, 0]
+        assert np.isfinite(draws).all()
+        below = (draws < np.quantile(x, [[0.1], [0.25], [0.5], [0.75]])).mean(1)
+        np.testing.assert_allclose(below, [0.1, 0.25, 0.5, 0.75], atol=0.05)
+
+
+def test_usual_columns_have_no_lens():
+    for scale in (0.5, 1.0, 1.5):
+        assert Margins.fit(np.exp(scale * RNG.standard_normal((2000, 1)))).lenses == (None,)
+    few = np.append(RNG.standard_normal(12), 1e6)
+    assert Margins.fit(few[:, None]).lenses == (None,)
