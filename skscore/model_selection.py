@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from skscore._backend.fitted import FittedNetwork
 from skscore._estimators.base import BaseScoreEstimator
 from skscore._estimators.documentation import shared_documentation
-from skscore._estimators.one_level import OneNoiseLevel
+from skscore._estimators.one_level import NoisedScoreEstimator
 from skscore._fitting.data import FitData
 from skscore._fitting.level_search import Fold, LevelSearch, level_grid, search_levels
 from skscore._rows import folds, given_folds
@@ -24,7 +24,7 @@ __all__ = ["DenoisingScoreEstimatorCV"]
 
 
 @shared_documentation
-class DenoisingScoreEstimatorCV(OneNoiseLevel, BaseScoreEstimator):
+class DenoisingScoreEstimatorCV(NoisedScoreEstimator, BaseScoreEstimator):
     """:class:`~skscore.DenoisingScoreEstimator` with its noise level chosen by cross-validation.
 
     For each fold ONE network learns the scores of all levels, by denoising score matching with a

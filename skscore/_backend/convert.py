@@ -66,7 +66,7 @@ def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     return torch.Generator(device).manual_seed(seed)
 
 
-def _n_threads(network: nn.Module) -> int | None:
+def n_threads_for(network: nn.Module) -> int | None:
     """One thread for a small network; None leaves them as they are."""
     return 1 if sum(p.numel() for p in network.parameters()) <= _LARGE_NETWORK else None
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from skscore import likelihood
-from skscore._backend.convert import _n_threads, array, generator, tensor
+from skscore._backend.convert import array, generator, n_threads_for, tensor
 from skscore._backend.scope import torch_scope
 from skscore._math.angles import AngularField, field_of_score, flow
 from skscore._math.calculus import jacobian, quadratic_forms
@@ -31,7 +31,7 @@ class _Opened:
         for part in network.modules():
             if isinstance(part, MixtureField):
                 part.refine()
-        self._n_threads = _n_threads(network)
+        self._n_threads = n_threads_for(network)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], rows: np.ndarray) -> np.ndarray:
         with torch_scope(self._n_threads), torch.no_grad():

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from skscore._backend.closed_form import Mixture
-from skscore._backend.convert import _n_threads, generator, resolve_device
+from skscore._backend.convert import generator, n_threads_for, resolve_device
 from skscore._backend.evaluators import Evaluator, FlowEvaluator
-from skscore._backend.row_source import RowSource, _on_device
+from skscore._backend.row_source import RowSource, on_device
 from skscore._backend.scope import building_scope, torch_scope
 from skscore._backend.training import Plan, Portion, Record, train
 from skscore._math.gaussian import MixtureField
@@ -148,13 +148,13 @@ def train_network(
         if mixture is not None:
             network.mixture.load_state_dict(mixture.buffers())
         network.to(device)
-    with torch_scope(_n_threads(network)):
+    with torch_scope(n_threads_for(network)):
         record = train(
             network,
             loss,
             rows,
-            _on_device(training, device),
-            None if validation is None else _on_device(validation, device),
+            on_device(training, device),
+            None if validation is None else on_device(validation, device),
             plan,
             generator=generator(seeds[1], device),
             resume=None if resume is None else resume.to_record(device),

@@ -63,7 +63,7 @@ class RowSource:
         return x
 
 
-def _on_device(portion: Portion, device: torch.device) -> Portion:
+def on_device(portion: Portion, device: torch.device) -> Portion:
     """A portion of tensors from one of arrays."""
     index = torch.as_tensor(portion.index, device=device)
     weights = portion.weights

@@ -34,7 +34,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from skscore._changes.margins import Margins, bulk_deviation, column_law, spread_out
-from skscore._changes.ties import _HEAVY_SHARE, Ties, _warn_ties, column_ties
+from skscore._changes.ties import _HEAVY_SHARE, Ties, column_ties, warn_ties
 from skscore._messages import listed, warn_user
 from skscore._rows import some_rows
 from skscore.exceptions import DegenerateColumnsWarning, FarRowsWarning
@@ -151,7 +151,7 @@ class Standardizer:
         gaps = np.where(constant, 0.0, ties.gaps)
         if gaps.any() and not dequantize:
             if warn:
-                _warn_ties(gaps, names)
+                warn_ties(gaps, names)
             gaps = np.zeros_like(gaps)
         scale, correlation = _with_uniform(scale, correlation, gaps)
         values, vectors, null = _eigen(X, weights, location, scale, correlation, constant)

@@ -75,7 +75,7 @@ def _ties(column: np.ndarray, numbers: np.ndarray) -> tuple[float, bool]:
     return float(np.median(np.diff(values.astype(np.float64)))), bool(lattice)
 
 
-def _warn_ties(gaps: np.ndarray, names: list[str]) -> None:
+def warn_ties(gaps: np.ndarray, names: list[str]) -> None:
     tied = listed([names[j] for j in np.flatnonzero(gaps)])
     warn_user(
         f"More than {TIES:.0%} of the values repeat in these columns: {tied}. Log-densities and "

@@ -132,7 +132,7 @@ class BaseScoreEstimator(SetOutput, BaseEstimator, ABC):
         """What to train on these rows, or go on with from an earlier network."""
 
     @abstractmethod
-    def _learnt(
+    def _fitted_attributes(
         self, data: FitData, network: FittedNetwork, held: Portion | None
     ) -> dict[str, Any]:
         """Further fitted attributes; `held` are rows not trained on, or None."""
@@ -189,7 +189,7 @@ class BaseScoreEstimator(SetOutput, BaseEstimator, ABC):
         )
         report(self, record, open_end=self.early_stopping and not self._decays)
         starts = resample(data.X, data.weights, MAX_STARTS, data.rng)
-        learnt = objective.learnt | self._learnt(data, network, rows[1])
+        learnt = objective.learnt | self._fitted_attributes(data, network, rows[1])
         self._set_fitted(data, network, record, starts, data.n_given, described | learnt)
         return self
 
@@ -236,7 +236,7 @@ class BaseScoreEstimator(SetOutput, BaseEstimator, ABC):
         report(self, record, open_end=False)
         if previous is not None:
             record.loss_curve[:0] = self.loss_curve_
-        learnt = objective.learnt | self._learnt(data, network, None)
+        learnt = objective.learnt | self._fitted_attributes(data, network, None)
         self._set_fitted(data, network, record, starts, total, described | learnt)
         return self
 

@@ -9,7 +9,7 @@ from typing import Any
 from skscore._backend.fitted import FittedNetwork
 from skscore._estimators.base import BaseScoreEstimator
 from skscore._estimators.documentation import shared_documentation
-from skscore._estimators.one_level import OneNoiseLevel
+from skscore._estimators.one_level import NoisedScoreEstimator
 from skscore._fitting.data import FitData
 from skscore._fitting.level_search import level_grid, search_levels
 from skscore._rows import split
@@ -21,7 +21,7 @@ _EDGE_ADVICE = "Search a wider range by the sigmas of DenoisingScoreEstimatorCV,
 
 
 @shared_documentation
-class DenoisingScoreEstimator(OneNoiseLevel, BaseScoreEstimator):
+class DenoisingScoreEstimator(NoisedScoreEstimator, BaseScoreEstimator):
     """Score of a noised density by denoising score matching at one noise level.
 
     Rows are noised, ``x~ = x + sigma eps``, and a network s is regressed on the score of

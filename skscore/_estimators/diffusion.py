@@ -21,7 +21,7 @@ from skscore._estimators.draws import check_finite_draws
 from skscore._estimators.output import contained
 from skscore._fitting.criterion import level_criterion
 from skscore._fitting.data import FitData
-from skscore._fitting.defaults import network_make
+from skscore._fitting.defaults import resolve_architecture
 from skscore._fitting.mixture import LEAST_ROWS, train_on_mixture
 from skscore._fitting.run import Objective, train, warn_of_scales
 from skscore._rows import effective_number, some_rows
@@ -270,7 +270,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         self, data: FitData, objective: Objective, n_rows: int, previous: FittedNetwork | None
     ) -> NetworkSpec:
         """The network for so many rows; where this is "auto", it stays what it was."""
-        make = network_make(self, n_rows, data.X.shape[1])
+        make = resolve_architecture(self, n_rows, data.X.shape[1])
         if previous is not None:
             before = asdict(previous.spec)
             names = ("network", "hidden_layer_sizes", "n_components")
@@ -314,7 +314,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         _check_components(self, len(rows[0]))
         return train_on_mixture(run, spec, data, rows, self.n_components, n_rounds, self.device)
 
-    def _learnt(
+    def _fitted_attributes(
         self, data: FitData, network: FittedNetwork, held: Portion | None
     ) -> dict[str, Any]:
         warn_of_scales(self, data, network.spec.sigma_range)

@@ -1,7 +1,8 @@
 """Score estimators without noise (implicit, sliced) and at one noise level (denoising).
 
-:class:`_OneLevel` holds the public methods of all: they know one score, and draw rows by Markov
-chains in its law.  :class:`_WithoutNoise` and :class:`OneNoiseLevel` say which score it is.
+:class:`OneScoreEstimator` holds the public methods of all: they know one score, and draw rows by
+Markov chains in its law.  :class:`CleanScoreEstimator` and :class:`NoisedScoreEstimator` say which
+score it is.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from skscore.noise import KERNELS
 from skscore.samplers import KineticLangevin, Sampler, WalkJump
 
 
-class _OneLevel(ABC):
+class OneScoreEstimator(ABC):
     """Model selection by Hyvarinen's criterion, and sampling by Markov chains."""
 
     @abstractmethod
@@ -104,7 +105,7 @@ class _OneLevel(ABC):
         return draws
 
 
-class _WithoutNoise(_OneLevel):
+class CleanScoreEstimator(OneScoreEstimator):
     """The score of the rows themselves."""
 
     @abstractmethod
@@ -114,7 +115,7 @@ class _WithoutNoise(_OneLevel):
     def _objective(self, data: FitData, previous: FittedNetwork | None) -> Objective:
         return Objective(self._loss())
 
-    def _learnt(
+    def _fitted_attributes(
         self, data: FitData, network: FittedNetwork, held: Portion | None
     ) -> dict[str, Any]:
         return {}
@@ -154,7 +155,7 @@ class _WithoutNoise(_OneLevel):
         return self._score_divergence(X, metric)
 
 
-class OneNoiseLevel(_OneLevel):
+class NoisedScoreEstimator(OneScoreEstimator):
     """The score of the rows with Gaussian noise of one level, `sigma_`."""
 
     @abstractmethod
@@ -168,7 +169,7 @@ class OneNoiseLevel(_OneLevel):
         loss = DenoisingScoreMatching(KERNELS[self.noise](sigma), weighting="sigma2")
         return Objective(loss, {"sigma": sigma}, learnt)
 
-    def _learnt(
+    def _fitted_attributes(
         self, data: FitData, network: FittedNetwork, held: Portion | None
     ) -> dict[str, Any]:
         return {"sigma_": network.spec.sigma}

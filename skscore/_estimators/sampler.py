@@ -216,7 +216,10 @@ class ScoreBasedSampler(SetOutput, OneKindOfScore, BaseEstimator):
             score_source(unwrapped(part))  # a search may have chosen what has no score
         elif isinstance(part, FrozenEstimator):
             part = part.estimator
-        stream, frame = SamplingStream(integer_seeds(self.random_state, 2)[1]), _frame(rows)
+        stream, frame = (
+            SamplingStream(integer_seeds(self.random_state, 2)[1]),
+            location_and_scale(rows),
+        )
         self.__dict__.update(described | {"_stream": stream, "_rows": frame, "estimator_": part})
         return self
 
@@ -289,7 +292,7 @@ class ScoreBasedSampler(SetOutput, OneKindOfScore, BaseEstimator):
         if sampler is None:
             rows = self._sample_chains(source, n_samples, init, rng)
         else:
-            shown = getattr(self, "_rows", None) if shown is None else _frame(shown)
+            shown = getattr(self, "_rows", None) if shown is None else location_and_scale(shown)
             rows = self._sample_reverse(source, sampler, n_samples, shown, rng)
         return check_finite_draws(rows, type(self).__name__)
 
@@ -458,5 +461,5 @@ def _(part: ScoreBasedSampler) -> ScoreSource:
     return score_source(_inner(part))
 
 
-def _frame(rows: np.ndarray) -> Shown:
+def location_and_scale(rows: np.ndarray) -> Shown:
     return rows.mean(axis=0), float(np.sqrt(rows.var(axis=0).mean())) or 1.0

@@ -8,7 +8,7 @@ from typing import Any
 
 from skscore._estimators.base import BaseScoreEstimator
 from skscore._estimators.documentation import shared_documentation
-from skscore._estimators.one_level import _WithoutNoise
+from skscore._estimators.one_level import CleanScoreEstimator
 from skscore._validation import Interval, StrOptions
 from skscore.losses import (
     PROJECTIONS,
@@ -19,7 +19,7 @@ from skscore.losses import (
 
 
 @shared_documentation
-class ImplicitScoreEstimator(_WithoutNoise, BaseScoreEstimator):
+class ImplicitScoreEstimator(CleanScoreEstimator, BaseScoreEstimator):
     """Score of a density by Hyvarinen's objective with the exact trace.
 
     Minimises ``E[ 1/2 |s|^2 + tr grad s ]`` over networks s; its minimum is the score
@@ -63,7 +63,7 @@ class ImplicitScoreEstimator(_WithoutNoise, BaseScoreEstimator):
 
 
 @shared_documentation
-class SlicedScoreEstimator(_WithoutNoise, BaseScoreEstimator):
+class SlicedScoreEstimator(CleanScoreEstimator, BaseScoreEstimator):
     """Score of a density by sliced score matching.
 
     Minimises ``E_v E[ v' (grad s) v + 1/2 |s|^2 ]`` over networks s with random directions

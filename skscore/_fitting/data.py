@@ -113,7 +113,7 @@ def check_first_chunk(estimator: BaseEstimator, X: np.ndarray) -> None:
         )
 
 
-def _refuse_changes(estimator: BaseEstimator, before: dict[str, Any], now: dict[str, Any]) -> None:
+def refuse_changes(estimator: BaseEstimator, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Refuse to go on with what an earlier fit has fixed otherwise."""
     fixed = getattr(estimator, "_fixed", {})  # none between the stages of one fit
     before, now = before | fixed, now | {name: getattr(estimator, name) for name in fixed}

@@ -67,7 +67,7 @@ def n_rounds(estimator: BaseEstimator, n_rows: int) -> int:
     return estimator.max_iter
 
 
-def network_make(estimator: BaseEstimator, n_rows: int, n_features: int) -> dict[str, Any]:
+def resolve_architecture(estimator: BaseEstimator, n_rows: int, n_features: int) -> dict[str, Any]:
     """Kind, widths and dropout of a network for so many rows to train on."""
     network = estimator.network
     if isinstance(network, str) and network == "auto":

@@ -13,7 +13,7 @@ from skscore._backend.convert import resolve_device
 from skscore._backend.fitted import FittedNetwork, NetworkSpec, train_network
 from skscore._backend.row_source import RowSource
 from skscore._backend.training import Plan, Portion, Record
-from skscore._fitting.data import FitData, _refuse_changes
+from skscore._fitting.data import FitData, refuse_changes
 from skscore._messages import warn_user
 from skscore._rows import effective_number
 from skscore.exceptions import ConvergenceWarning, NoiseRangeWarning, TrainingDivergedError
@@ -54,7 +54,7 @@ def train(
     network may rest on a `mixture`.  Runs with one `validation_seed` are judged on the same draws.
     """
     if previous is not None:
-        _refuse_changes(estimator, asdict(previous.spec), asdict(spec))
+        refuse_changes(estimator, asdict(previous.spec), asdict(spec))
     seeds = [int(seed) for seed in data.rng.randint(2**31 - 1, size=3)]
     least = estimator._least_batch
     number = effective_number(training)
@@ -85,7 +85,7 @@ def train(
         mixture=mixture,
         on_round=_print_round(type(estimator).__name__) if estimator.verbose else None,
     )
-    _refuse_lost(estimator, record)
+    _raise_if_diverged(estimator, record)
     return network, record
 
 
@@ -99,7 +99,7 @@ def _print_round(name: str) -> Any:
     return show
 
 
-def _refuse_lost(estimator: BaseEstimator, record: Record) -> None:
+def _raise_if_diverged(estimator: BaseEstimator, record: Record) -> None:
     """Refuse a training without a single good round."""
     if record.status == "diverged" and not record.loss_curve:
         raise TrainingDivergedError(

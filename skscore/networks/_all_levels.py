@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from skscore._math.calculus import divergence, gradient
 from skscore._math.gaussian import MixtureField
-from skscore.networks._bodies import _zero
-from skscore.networks._one_level import _divergence_of
+from skscore.networks._bodies import zeroed
+from skscore.networks._one_level import divergence_of
 
 _BASE_FREQUENCY = (
     0.25  # the slowest feature turns once over 25 e-folds of sigma, the fastest over 3
@@ -95,7 +95,7 @@ class DiffusionNetwork(_AllLevels):
         super().__init__(body, sigma_min)
         self.mixture = mixture
         if mixture is not None:
-            self.share = _zero(nn.Linear(LevelFeatures.n_features, 1))
+            self.share = zeroed(nn.Linear(LevelFeatures.n_features, 1))
             nn.init.ones_(self.share.bias)
 
     def forward(self, y: Tensor, theta: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ class DiffusionNetwork(_AllLevels):
     def divergence(self, y: Tensor, theta: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """F and ``sum_k v_k' (dF/dy) v_k`` for directions (m, d)."""
         features = self.features(theta)
-        F, forms = _divergence_of(self.body, y, directions, features)
+        F, forms = divergence_of(self.body, y, directions, features)
         if self.mixture is None:
             return F, forms
         share = self.share(features)

@@ -81,7 +81,7 @@ class MLP(nn.Module):
         self.hidden = nn.ModuleList(_Modulated(*w, context_features) for w in pairwise(widths))
         self.activation = ACTIVATIONS[activation]()
         self._value_and_slope = VALUES_AND_SLOPES[activation]
-        self.exit = _zero(nn.Linear(widths[-1], out_features))
+        self.exit = zeroed(nn.Linear(widths[-1], out_features))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """(n, in_features) to (n, out_features)."""
@@ -165,7 +165,7 @@ class ResNet(nn.Module):
         self.exit = nn.Sequential(
             nn.LayerNorm(trunk),
             ACTIVATIONS[activation](),
-            _zero(nn.Linear(trunk, out_features)),
+            zeroed(nn.Linear(trunk, out_features)),
         )
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -176,7 +176,7 @@ class ResNet(nn.Module):
         return self.exit(x)
 
 
-def _zero(layer: nn.Linear) -> nn.Linear:
+def zeroed(layer: nn.Linear) -> nn.Linear:
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer

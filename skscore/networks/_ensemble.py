@@ -131,14 +131,14 @@ class Ensemble(nn.Module):
         """(n, in_features) to (n, out_features)."""
         n = len(x)
         if context is not None:
-            context = self._handed_out(context.expand(n, -1) if self.training else context)
-        x = self._handed_out(x)
+            context = self._split_among_members(context.expand(n, -1) if self.training else context)
+        x = self._split_among_members(x)
         for layer in self.hidden:
             x = self.dropout(self.activation(layer(x, context)))
         x = self.exit(x)
         return x.transpose(0, 1).flatten(0, 1)[:n] if self.training else x.mean(0)
 
-    def _handed_out(self, rows: Tensor) -> Tensor:
+    def _split_among_members(self, rows: Tensor) -> Tensor:
         """Rows (n, k) as seen by the members: all of them, or in training each its own."""
         if not self.training:
             return rows.expand(self.n_members, *rows.shape)
@@ -153,9 +153,9 @@ class Ensemble(nn.Module):
         """The outputs, and ``sum_k v_k' J v_k``: for two hidden layers the formula of MLP."""
         if len(self.hidden) != 2:
             return divergence(lambda x: self(x, context), x, directions)
-        x = self._handed_out(x)
+        x = self._split_among_members(x)
         if context is not None:
-            context = self._handed_out(context)
+            context = self._split_among_members(context)
         weights, slopes = [], []
         for layer in self.hidden:
             x, weight, gain = layer.with_weight(x, context)

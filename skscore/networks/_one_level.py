@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from skscore._math.calculus import divergence, gradient
 
 
-def _divergence_of(
+def divergence_of(
     body: nn.Module, x: Tensor, directions: Tensor, *context: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Outputs and ``sum_k v_k' J v_k``, by the body's own formula where it has one."""
@@ -62,7 +62,7 @@ class ScoreNetwork(_Preconditioned):
     def divergence(self, x: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """Scores and ``sum_k v_k' J v_k`` for directions (m, d)."""
         y = self.inner * x
-        F, forms = _divergence_of(self.body, y, directions)
+        F, forms = divergence_of(self.body, y, directions)
         squares = self.inner**2 * directions.square().sum()
         return -self.inner * y - self.gain * F, -squares - self.inner * self.gain * forms
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from skscore.noise._processes import NoiseProcess, _truncated_normal
+from skscore.noise._processes import NoiseProcess, truncated_normal
 
 _ROUNDING = 1e-6  # relative, of levels that are reached
 
@@ -44,7 +44,7 @@ def _loguniform(u: Tensor, process: NoiseProcess, sigma_min: float, sigma_max: f
 
 def _lognormal(u: Tensor, process: NoiseProcess, sigma_min: float, sigma_max: float) -> Tensor:
     low, high = math.log(sigma_min), math.log(sigma_max)
-    return _truncated_normal(u, -1.0, 1.4, low, high).exp().atan()
+    return truncated_normal(u, -1.0, 1.4, low, high).exp().atan()
 
 
 def _karras(u: Tensor, process: NoiseProcess, sigma_min: float, sigma_max: float) -> Tensor:

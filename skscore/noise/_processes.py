@@ -282,7 +282,7 @@ class LognormalLevels(NoiseProcess):
     def sigma(self, t: Tensor) -> Tensor:
         """``exp`` of the quantile of ``N(log_mean, log_std^2)`` truncated to the range."""
         low, high = math.log(self.sigma_min), math.log(self.sigma_max)
-        return _truncated_normal(t, self.log_mean, self.log_std, low, high).exp()
+        return truncated_normal(t, self.log_mean, self.log_std, low, high).exp()
 
 
 class StraightFlow(NoiseProcess):
@@ -368,7 +368,7 @@ PROCESSES: dict[str, type[NoiseProcess]] = {
 """Processes by name."""
 
 
-def _truncated_normal(u: Tensor, mean: float, std: float, low: float, high: float) -> Tensor:
+def truncated_normal(u: Tensor, mean: float, std: float, low: float, high: float) -> Tensor:
     """Quantiles of a normal law between two ends, which u = 0 and u = 1 meet exactly."""
     ends = [(low - mean) / std, (high - mean) / std]
     ends = torch.tensor(ends, dtype=torch.float64, device="cpu")
