@@ -7,7 +7,8 @@ import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, PredefinedSplit, ShuffleSplit
 
-from skscore import DenoisingScoreEstimator, DenoisingScoreEstimatorCV, _score_matching
+from skscore import DenoisingScoreEstimator, DenoisingScoreEstimatorCV
+from skscore._estimators import denoising
 from skscore.datasets import make_moons
 from skscore.exceptions import NoiseRangeWarning
 from skscore.metrics import hyvarinen_scorer
@@ -156,10 +157,8 @@ def test_groups_are_refused_by_the_splitter_that_needs_them():
 
 def test_auto_searches_a_single_split(monkeypatch):
     folds = []
-    search = _score_matching.search_levels
-    monkeypatch.setattr(
-        _score_matching, "search_levels", lambda *a: folds.append(a[3]) or search(*a)
-    )
+    search = denoising.search_levels
+    monkeypatch.setattr(denoising, "search_levels", lambda *a: folds.append(a[3]) or search(*a))
     est = DenoisingScoreEstimator(sigma="auto", **BRIEF).fit(X)
     ((training, held),) = folds[0]
     assert (len(training), len(held)) == (240, 60)

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from skscore import _bridge
-from skscore._backend.convert import apply_in_chunks, generator, resolve_device
-from skscore._backend.fitted import NetworkSpec
+from skscore._backend import row_source
+from skscore._backend.closed_form import ClosedForm
+from skscore._backend.convert import apply_in_chunks, generator, resolve_device, tensor
+from skscore._backend.evaluators import Evaluator
+from skscore._backend.fitted import FittedNetwork, NetworkSpec
 from skscore._backend.row_source import RowSource
 from skscore._changes.standardizer import Standardizer
 
@@ -27,18 +29,18 @@ def spec(**changes):
 
 def test_tensors_never_alias_the_callers_array():
     X = np.zeros((2, 2))
-    _bridge.tensor(X, CPU)[0, 0] = 1.0
+    tensor(X, CPU)[0, 0] = 1.0
     assert X[0, 0] == 0.0
 
 
 def test_tensors_are_ordinary_ones_in_inference_mode_too():
     with torch.inference_mode():
-        assert not _bridge.tensor(np.zeros((2, 2)), CPU).is_inference()
+        assert not tensor(np.zeros((2, 2)), CPU).is_inference()
 
 
 @pytest.mark.parametrize("odd", [np.zeros((4, 3))[::-1], np.zeros((4, 3), order="F"), [[1.0]]])
 def test_any_layout_becomes_a_tensor(odd):
-    assert _bridge.tensor(odd, CPU).shape == np.shape(odd)
+    assert tensor(odd, CPU).shape == np.shape(odd)
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "tpu", "", "meta"])
@@ -85,7 +87,7 @@ def test_streamed_rows_equal_kept_ones(monkeypatch):
     X = np.random.RandomState(0).standard_normal((50, 3)).astype(np.float32)
     index = torch.tensor([3, 1, 49, 3])
     kept, _ = source(X)
-    monkeypatch.setattr(_bridge, "_CACHE_BYTES", 0)
+    monkeypatch.setattr(row_source, "_CACHE_BYTES", 0)
     streamed, _ = source(X)
     assert streamed._table is None
     for rows in (kept, streamed):
@@ -111,7 +113,7 @@ def test_every_visit_draws_new_training_noise_along_its_directions():
 def test_an_evaluator_agrees_with_the_network(conservative):
     network = spec(conservative=conservative).build(3)
     torch.nn.init.normal_(network.body.exit.weight, generator=generator(0))
-    evaluator = _bridge.Evaluator(network, CPU)
+    evaluator = Evaluator(network, CPU)
     rows = np.random.RandomState(0).standard_normal((6, 3))
     x = torch.tensor(rows, requires_grad=True)
     s = network(x)
@@ -127,7 +129,7 @@ def test_a_network_over_all_levels_is_opened_at_one_and_as_a_flow(conservative):
     network = over_all.build(3)
     torch.nn.init.normal_(network.body.exit.weight, generator=generator(0))
     state = {name: value.numpy().copy() for name, value in network.state_dict().items()}
-    fitted = _bridge.FittedNetwork(over_all, state, state, {}, 0)
+    fitted = FittedNetwork(over_all, state, state, {}, 0)
     rows = np.random.RandomState(0).standard_normal((6, 3))
     at_level, x = network.double().at(0.5), torch.tensor(rows)
     np.testing.assert_allclose(fitted.open("cpu", 0.5).score(rows), at_level(x).detach())
@@ -143,10 +145,8 @@ def closed_form(kind, k=5, d=3):
     rng = np.random.RandomState(0)
     weights, means = rng.dirichlet(np.ones(k)), rng.standard_normal((k, d))
     if kind == "isotropic":
-        return _bridge.ClosedForm(weights, means, variance=0.3)
-    return _bridge.ClosedForm(
-        weights, means, np.cov(rng.standard_normal((d, 9))) + np.zeros((k, 1, 1))
-    )
+        return ClosedForm(weights, means, variance=0.3)
+    return ClosedForm(weights, means, np.cov(rng.standard_normal((d, 9))) + np.zeros((k, 1, 1)))
 
 
 def covariance(law):
@@ -173,8 +173,8 @@ def test_a_closed_form_is_evaluated_in_chunks_of_rows_and_their_metrics(kind):
 
 
 def test_chunks_of_a_closed_form_keep_means_and_metrics_of_their_rows_small():
-    wide = _bridge.ClosedForm(np.ones(1), np.zeros((1, 300)), variance=1.0)
-    many = _bridge.ClosedForm(np.ones(10**5), np.zeros((10**5, 3)), variance=1.0)
+    wide = ClosedForm(np.ones(1), np.zeros((1, 300)), variance=1.0)
+    many = ClosedForm(np.ones(10**5), np.zeros((10**5, 3)), variance=1.0)
     assert wide._chunk * 300**2 <= 2**22
     assert many._chunk * 3 * 10**5 <= 2**22
 
@@ -209,7 +209,7 @@ def test_the_field_of_a_closed_form_is_that_of_its_scores_with_noise(kind):
     theta = torch.linspace(0.05, 1.5, 40, dtype=torch.float64)[:, None]
     F, means = field(y, theta), (law._law.means.numpy() - location) @ turn
     inner = turn.T @ covariance(law) @ turn + np.zeros((5, 1, 1))
-    twin = _bridge.ClosedForm(law._law.weights.numpy(), means, inner)
+    twin = ClosedForm(law._law.weights.numpy(), means, inner)
     for i in range(0, 40, 13):
         row, sigma, cos = y[i : i + 1], theta[i].tan().item(), theta[i].cos().item()
         score = torch.tensor(twin.noised(sigma).score(row.numpy() / cos) / cos)

@@ -13,10 +13,9 @@ from skscore import (
     DiffusionScoreEstimator,
     ImplicitScoreEstimator,
     SlicedScoreEstimator,
-    _fitting,
 )
 from skscore._backend.training import Plan, Record
-from skscore._fitting import mixture as _mixtures
+from skscore._fitting import mixture, run
 from skscore._fitting.run import has_diverged
 from skscore.datasets import make_moons
 from skscore.exceptions import TrainingDivergedError
@@ -131,14 +130,14 @@ def test_a_loss_far_above_that_of_the_first_state_is_a_divergence(record, lost):
 
 def test_the_best_score_is_at_least_every_score_of_both_stages(monkeypatch):
     """The two stages were judged on different draws, and the best lay below a listed score."""
-    plans, train_network = [], _fitting.train_network
+    plans, train_network = [], run.train_network
 
     def watched(*args, **options):
         plans.append(next(a for a in args if isinstance(a, Plan)))
         return train_network(*args, **options)
 
-    monkeypatch.setattr(_fitting, "train_network", watched)
-    monkeypatch.setattr(_mixtures, "_MARGIN", np.inf)  # the trial goes on
+    monkeypatch.setattr(run, "train_network", watched)
+    monkeypatch.setattr(mixture, "_MARGIN", np.inf)  # the trial goes on
     est = DiffusionScoreEstimator(hidden_layer_sizes=(8,), max_iter=8, random_state=0)
     scores = np.array(est.fit(make_moons().sample(200, 0)).validation_scores_)
     assert [plan.n_rounds for plan in plans] == [2, 6]
