@@ -88,7 +88,8 @@ def test_the_reference_has_every_public_name_and_no_other():
 def test_the_page_of_the_benchmark_reads_the_tables_there_are():
     asked = re.findall(r":file: benchmarks/(\S+)", BENCHMARKS.read_text())
     files = {path.name: path for path in BENCHMARKS.with_suffix("").iterdir()}
-    assert sorted(asked) == sorted(files)
+    assert asked
+    assert set(asked) <= set(files)
     for path in files.values():
         header, *rows = csv.reader(path.read_text().splitlines())
         assert rows
