@@ -21,8 +21,8 @@ _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 def best_mixture(
     numbers: Iterable[int], fit: Callable[[int], tuple[Law, float]], patience: int
-) -> Law:
-    """The mixture of highest value, trying more components until that does not pay.
+) -> tuple[Law, float]:
+    """The mixture of highest value, and that value, trying more components until that does not pay.
 
     Parameters
     ----------
@@ -34,21 +34,20 @@ def best_mixture(
     patience : int
         How many numbers in a row may be no better than the best one before them.
     """
-    best: list[Law] = []
-    best_value, waited = -np.inf, 0
-    for number in numbers:
-        law, value = fit(number)
-        waited = 0 if value > best_value else waited + 1
-        if value > best_value or not best:
-            best, best_value = [law], value
+    first, *others = numbers
+    best, best_value = fit(first)
+    waited = 0
+    for number in others:
         if waited == patience:
             break
-    return best[0]
+        law, value = fit(number)
+        waited = 0 if value > best_value else waited + 1
+        if value > best_value:
+            best, best_value = law, value
+    return best, best_value
 
 
-def fitted_mixture(
-    rows: np.ndarray, n_components: int, n_steps: int, seed: int
-) -> GaussianMixture:
+def fitted_mixture(rows: np.ndarray, n_components: int, n_steps: int, seed: int) -> GaussianMixture:
     """A mixture of rows (n, d) of about unit variance; full covariances, floored."""
     law = GaussianMixture(
         n_components,
@@ -62,7 +61,9 @@ def fitted_mixture(
         return law.fit(rows)
 
 
-def column_mixture(v: np.ndarray, mass: np.ndarray, number: int, floor: float) -> tuple[Part, float]:
+def column_mixture(
+    v: np.ndarray, mass: np.ndarray, number: int, floor: float
+) -> tuple[Part, float]:
     """Weights, means and scales of a mixture of sorted values, and its mean log-likelihood.
 
     The values (n,) have the weights `mass`, which add up to one, and no variance is less than

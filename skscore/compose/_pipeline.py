@@ -224,7 +224,7 @@ class DensityPipeline(SetOutput, OneKindOfScore, Pipeline):
         self.__dict__.update(
             {
                 "_described": described,
-                "location_": measured.location,
+                "location_": measured.mean,
                 "covariance_": measured.covariance,
                 **self._mass(part),
                 "_part": part,
