@@ -41,7 +41,7 @@ _WIDTHS = (0.02, 0.1, 0.3, 0.5)  # parts of the rows that a lens leaves nearly l
 def fit_column(x: np.ndarray, w: np.ndarray, linear: bool) -> Curve:
     """The map of a column (n,) with weights (n,); a line where it must be `linear`."""
     values, mass = column_law(x, w)
-    light = np.minimum(mass, _HEAVY_SHARE * mass.sum())  # a heavier value is many at one place
+    light = light_weights(mass)
     n = light.sum() ** 2 / np.square(light).sum()
     mass = mass / mass.sum()
     location, scale = _moments(values, mass)
@@ -105,6 +105,11 @@ def _without_spikes(curve: MixtureCurve, n: float) -> Curve:
     w = np.append(w[:-1], w[-1] + w[few].sum())
     w, m, s = w[~few], m[~few], s[~few]
     return MixtureCurve(w, m, s) if len(w) > 1 else Line(m[0], s[0])
+
+
+def light_weights(weights: np.ndarray) -> np.ndarray:
+    """Weights of at most a hundredth of all: a heavier row is many at one place."""
+    return np.minimum(weights, _HEAVY_SHARE * weights.sum())
 
 
 def column_law(x: np.ndarray, w: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

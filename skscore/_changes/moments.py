@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skscore._changes.ties import _HEAVY_SHARE
+from skscore._changes.columns import light_weights
 from skscore._messages import listed, warn_user
 from skscore._rows import some_rows
 from skscore.exceptions import DegenerateColumnsWarning
@@ -111,8 +111,7 @@ def spectrum(
     floor = RANK * values.max()
     enough_rows = len(X) > np.sum(~constant)
     null = (values < floor) & enough_rows
-    light = np.ones(len(X)) if weights is None else weights
-    light = np.minimum(light, _HEAVY_SHARE * light.sum())  # heavier rows are many at one place
+    light = light_weights(np.ones(len(X)) if weights is None else weights)
     n_effective = max(2.0, len(X) * (light.mean() ** 2 / np.mean(light**2)))
     rows, w = some_rows(X, weights, _SHRINKAGE_ROWS)
     w = np.ones(len(rows)) if w is None else w

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
+from skscore._changes.curves import Line
 from skscore._changes.moments import _SHRINKAGES, _shrinkage
 from skscore._changes.standardizer import Standardizer
 from skscore._changes.ties import column_ties
@@ -368,6 +369,37 @@ def test_log_volume_is_that_of_the_jacobian(form):
     z, row, h = Standardizer.fit(SKEWED, form=form), SKEWED[:1], 1e-5
     jacobian = (z.transform(row + h * np.eye(2)) - z.transform(row - h * np.eye(2))) / (2 * h)
     np.testing.assert_allclose(z.log_det(row), np.linalg.slogdet(jacobian)[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("form", [*FORMS, "normal"])
+def test_the_chain_is_the_formula_of_whitened_curves(form):
+    """The slow twin: all Jacobians in full, row by row."""
+    z, rows, rng = Standardizer.fit(SKEWED, form=form), SKEWED[:20], np.random.RandomState(0)
+    scores, jacobians = rng.normal(size=(20, 2)), rng.normal(size=(20, 2, 2))
+    metrics = np.stack([(B := rng.normal(size=(2, 2))) @ B.T for _ in rows])
+    W, location = z.whitening.matrix / z.whitening.scale, z.whitening.location
+    curves = z.margins[0].curves if z.margins else [Line(0.0, 1.0)] * 2
+    here = z.at(rows)
+    pulled = here.pull_score(scores)
+    pushed, bends = here.push_metric(metrics), here.curvature(scores, metrics)
+    for i, row in enumerate(rows):
+        columns = [curve.at(row[[j]]) for j, curve in enumerate(curves)]
+        u, a, r, c = (
+            np.array([value[0] for value in values])
+            for values in zip(
+                *((k.u, np.exp(k.log_slope), k.curvature, k.curvature_slope) for k in columns),
+                strict=True,
+            )
+        )
+        np.testing.assert_allclose(here.image[i], W @ (u - location), rtol=1e-9, atol=1e-12)
+        g = scores[i] @ W
+        np.testing.assert_allclose(pulled[i], a * g + r, rtol=1e-9)
+        J = np.diag(a) @ W.T @ jacobians[i] @ W @ np.diag(a) + np.diag(a * r * g + c)
+        found = np.trace(pushed[i] @ jacobians[i]) + bends[i]
+        np.testing.assert_allclose(found, np.trace(metrics[i] @ J), rtol=1e-8, atol=1e-12)
+        np.testing.assert_allclose(
+            z.log_det(rows)[i], np.log(a).sum() + np.linalg.slogdet(W)[1], rtol=1e-9
+        )
 
 
 def test_margins_stay_linear_for_tied_columns_and_null_directions():
