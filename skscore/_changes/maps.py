@@ -110,11 +110,15 @@ class Local(ABC):
 
     def in_metric(self, metric: np.ndarray | None) -> InMetric:
         """Scores and divergences of fields of y, in a metric of x; None is the identity."""
-        M = np.eye(self.rows.shape[1]) if metric is None else metric
-        pushed = self.push_metric(M)
-        if pushed.ndim == 3:
-            return _RowByRow(self, M, pushed)
-        return _AlongDirections(self.push(M).T if metric is None else roots(pushed))
+        if metric is None:
+            metric = np.eye(self.rows.shape[1])
+            J = self.push(metric)
+            if J.ndim == 2:
+                return _AlongDirections(J.T)
+        pushed = self.push_metric(metric)
+        if pushed.ndim == 2:
+            return _AlongDirections(roots(pushed))
+        return _RowByRow(self, metric, pushed)
 
 
 class InMetric(ABC):
