@@ -224,7 +224,7 @@ class DensityPipeline(SetOutput, OneKindOfScore, Pipeline):
         self.__dict__.update(
             {
                 "_described": described,
-                "location_": measured.location,
+                "location_": measured.mean,
                 "covariance_": measured.covariance,
                 **self._mass(part),
                 "_part": part,
@@ -491,11 +491,12 @@ class DensityPipeline(SetOutput, OneKindOfScore, Pipeline):
 
         def divergence(index: np.ndarray) -> np.ndarray:
             x, metrics = X[index], M if M.ndim == 2 else M[index]
-            y = self._carried(x)
-            pushed = self._finite(self._change.push_metric(x, metrics), "score_divergence")
+            here = self._change.at(x)
+            y = rows_like(self._latent, here.image)
+            pushed = self._finite(here.push_metric(metrics), "score_divergence")
             scores = self._part.score_function(y, **_level(sigma))
             latent = self._part.score_divergence(y, **_level(sigma), metric=pushed)
-            return latent + self._change.curvature(x, scores, metrics)
+            return latent + here.curvature(scores, metrics)
 
         chunk = max(1, _ENTRIES // d**2)
         values = apply_in_chunks(divergence, np.arange(len(X)), chunk)

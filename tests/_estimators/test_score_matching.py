@@ -245,6 +245,7 @@ def exact_scorer(estimator, X, y=None):
     return -fisher_divergence(scores, BIMODAL.score_function(X), estimator.covariance_)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_search_over_sigma_chooses_inside_the_grid_as_the_exact_score_would(seed):
     scorers = {"ours": hyvarinen_scorer, "exact": exact_scorer}
@@ -255,6 +256,7 @@ def test_a_search_over_sigma_chooses_inside_the_grid_as_the_exact_score_would(se
     assert abs(ours - exact) <= 1
 
 
+@pytest.mark.slow
 def test_the_same_search_works_inside_a_pipeline():
     rows = 1e3 + 50 * rows_of_two_modes(0)
     pipeline = make_pipeline(StandardScaler(), quick())
