@@ -331,55 +331,6 @@ class CallableSource(ScoreSource):
         return z.leave(array(path.draws))
 
 
-# -- pipelines ----------------------------------------------------------------------------------
-
-
-class CarriedSource(ScoreSource):
-    """The source of a pipeline's last step, in its space, entered and left by transformers.
-
-    Parameters
-    ----------
-    source : ScoreSource
-        Of the last step.
-    enter : callable
-        Takes X to transformed rows (n, d), checked.
-    leave : callable
-        Takes rows (n, d) of the last step to those that have a row of X, in its units, (m, d),
-        and to which they are, (n,).
-    """
-
-    def __init__(
-        self,
-        source: ScoreSource,
-        enter: Callable[[ArrayLike], np.ndarray],
-        leave: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
-    ) -> None:
-        super().__init__(source.part)
-        self._source, self._enter, self._leave = source, enter, leave
-        self.all_levels = source.all_levels
-
-    def level(self, sigma: float | None) -> float | None:
-        return self._source.level(sigma)
-
-    def enter(self, X: ArrayLike) -> np.ndarray:
-        return self._source.enter(self._enter(X))
-
-    def leave(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        rows, kept = self._source.leave(rows)
-        rows, inside = self._leave(rows)
-        kept[kept] = inside
-        return rows, kept
-
-    def starts(self, n: int, rng: np.random.RandomState) -> np.ndarray | None:
-        return self._source.starts(n, rng)
-
-    def run_chains(self, sampler, starts, sigma, rng, **steps):
-        return self._source.run_chains(sampler, starts, sigma, rng, **steps)
-
-    def run_reverse(self, sampler, n_samples, n_steps, rng, shown):
-        return self._source.run_reverse(sampler, n_samples, n_steps, rng, shown)
-
-
 # -- what the members share ---------------------------------------------------------------------
 
 
