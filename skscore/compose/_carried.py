@@ -145,11 +145,12 @@ class CarriedDensity:
 
         def divergence(index: np.ndarray) -> np.ndarray:
             x, metrics = X[index], M if M.ndim == 2 else M[index]
-            y = self.passage.enter(x)
-            pushed = self._finite(self.change.push_metric(x, metrics), "score_divergence")
+            here = self.change.at(x)
+            y = rows_like(self.passage.columns, here.image)
+            pushed = self._finite(here.push_metric(metrics), "score_divergence")
             scores = self.part.score_function(y, **_level(sigma))
             latent = self.part.score_divergence(y, **_level(sigma), metric=pushed)
-            return latent + self.change.curvature(x, scores, metrics)
+            return latent + here.curvature(scores, metrics)
 
         chunk = max(1, _ENTRIES // X.shape[1] ** 2)
         values = apply_in_chunks(divergence, np.arange(len(X)), chunk)

@@ -44,7 +44,7 @@ from skscore.compose._steps import (
 from skscore.metrics import hyvarinen_scorer, log_likelihood_scorer
 
 if TYPE_CHECKING:
-    from typing import Self
+    from typing_extensions import Self
 
 _DESCRIPTION = ("n_features_in_", "feature_names_in_")
 _FITTED = (*_DESCRIPTION, "_carried", "location_", "covariance_", "mass_", "mass_std_error_")
@@ -235,7 +235,7 @@ class DensityPipeline(SetOutput, OneKindOfScore, Pipeline):
             X, y, params = rows_of(np.flatnonzero(weights), X, y, params)
         carried = copy_context().run(self._fitted_to, X, y, params, look_at(rows))
         fitted = {
-            "location_": measured.location,
+            "location_": measured.mean,
             "covariance_": measured.covariance,
             "mass_": carried.mass,
             "mass_std_error_": carried.mass_std_error,
