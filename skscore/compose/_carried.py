@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from skscore._backend.convert import apply_in_chunks
 from skscore._changes.algebra import Chain
+from skscore._estimators.callables import ChainRun, ReverseRun
 from skscore._estimators.draws import draw_enough
 from skscore._estimators.score_sources import ScoreSource
 from skscore._messages import name_columns, warn_user
@@ -31,6 +32,7 @@ from skscore._validation import (
 from skscore.compose._scikit import chain_of
 from skscore.compose._steps import check_round_trip, scored, warn_of_jumps
 from skscore.exceptions import SupportWarning
+from skscore.samplers import Chains
 
 _MASS_DRAWS = 10_000
 _ENTRIES = 2**22  # of the matrices of one chunk
@@ -262,8 +264,10 @@ class CarriedSource(ScoreSource):
     def starts(self, n: int, rng: np.random.RandomState) -> np.ndarray | None:
         return self._source.starts(n, rng)
 
-    def run_chains(self, sampler, starts, sigma, rng, **steps):
-        return self._source.run_chains(sampler, starts, sigma, rng, **steps)
+    def run_chains(
+        self, run: ChainRun, starts: np.ndarray, rng: np.random.RandomState
+    ) -> tuple[np.ndarray, Chains]:
+        return self._source.run_chains(run, starts, rng)
 
-    def run_reverse(self, sampler, n_samples, n_steps, rng, shown):
-        return self._source.run_reverse(sampler, n_samples, n_steps, rng, shown)
+    def run_reverse(self, run: ReverseRun, rng: np.random.RandomState) -> np.ndarray:
+        return self._source.run_reverse(run, rng)
