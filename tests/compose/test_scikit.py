@@ -483,7 +483,7 @@ def test_densities_on_the_line_have_mass_one(case):
     """Over a grid of images, carried back: all of the support and no more."""
     column = X[:, :1]
     pipeline = make_density_pipeline(clone(case), GaussianMixture(2, random_state=0)).fit(column)
-    change, part = pipeline._change, pipeline.steps[-1][1]
+    change, part = pipeline._carried.change, pipeline.steps[-1][1]
     wide = 8 * np.sqrt(part.covariances_.max())
     y = np.linspace(part.means_.min() - wide, part.means_.max() + wide, 40_001)[:, None]
     x = change.inverse_transform(y[change.reaches(y)])
@@ -502,13 +502,14 @@ PLANE = (
 def test_densities_on_the_plane_have_mass_one(name):
     pipeline = make_density_pipeline(clone(CASES[name]), GaussianMixture(reg_covar=0)).fit(X)
     n = 71 if "quantiles" not in name else 201
-    low, high = (-0.5, 1.7) if pipeline._change.everywhere or "foreign" in name else (0.0, 1.0)
+    change = pipeline._carried.change
+    low, high = (-0.5, 1.7) if change.everywhere or "foreign" in name else (0.0, 1.0)
     if name in ("mixing function", "small units"):
         low, high = -0.5, 1.7
     axis = np.linspace(low, high, n + 1)
     axis = 0.5 * (axis[1:] + axis[:-1])  # midpoints
     grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
-    grid = grid[pipeline._change.inside(grid)]
+    grid = grid[change.inside(grid)]
     mass = np.exp(pipeline.score_samples(grid)).sum() * (axis[1] - axis[0]) ** 2
     assert mass == pytest.approx(1, abs=2e-2)
 
@@ -696,7 +697,7 @@ def test_behind_a_flow_there_are_densities_and_samples_but_no_scores(flow):
     assert not hasattr(pipeline, "score_divergence")
     assert pipeline.score(X) == pytest.approx(pipeline.score_samples(X).mean())
     assert pipeline.sample(5, random_state=0).shape == (5, 2)
-    change = pipeline._change
+    change = pipeline._carried.change
     assert not change.smooth
     y = change.transform(ROWS)
     for refused in (
