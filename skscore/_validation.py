@@ -11,8 +11,7 @@ import inspect
 import pickle
 from collections.abc import Callable
 from functools import partial
-from numbers import Integral
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -44,6 +43,7 @@ from sklearn.utils.validation import _check_method_params, check_is_fitted, vali
 
 from skscore._backend.convert import from_user
 from skscore._messages import column_names
+from skscore._params import check_count
 from skscore.exceptions import NonFiniteResultError, StepLimitError
 
 __all__ = [
@@ -70,6 +70,7 @@ __all__ = [
     "first_rows",
     "importable",
     "integer_seeds",
+    "metric_for",
     "refuse_masked",
     "routed_weights",
     "routing_enabled",
@@ -272,6 +273,10 @@ def rows_of(
     return some_of(X, index), y if y is None else some_of(y, index), few
 
 
+@overload
+def check_metric(metric: None, n_features: int) -> None: ...
+@overload
+def check_metric(metric: ArrayLike, n_features: int) -> np.ndarray: ...
 def check_metric(metric: ArrayLike | None, n_features: int) -> np.ndarray | None:
     """A metric as float64, one or one for each row: symmetric and positive semi-definite."""
     if metric is None:
@@ -297,6 +302,13 @@ def check_metric_rows(metrics: np.ndarray, n_rows: int) -> np.ndarray:
     if len(metrics) != n_rows:
         raise ValueError(f"metric must have one matrix for each of {n_rows} rows: {len(metrics)}.")
     return metrics
+
+
+def metric_for(X: np.ndarray, metric: ArrayLike | None) -> np.ndarray:
+    """A metric for rows (n, d), one (d, d) or one for each (n, d, d); the identity for None."""
+    n, d = X.shape
+    M = check_metric(np.eye(d) if metric is None else metric, d)
+    return M if M.ndim == 2 else check_metric_rows(M, n)
 
 
 def rows_like(X: Any, rows: np.ndarray) -> Any:
@@ -396,7 +408,4 @@ def routed_weights(
 
 def check_n_samples(n_samples: Any, name: str = "n_samples") -> int:
     """Refuse a number of samples (steps, draws) that is not a positive whole number."""
-    whole = isinstance(n_samples, Integral) and not isinstance(n_samples, bool)
-    if not whole or n_samples < 1:
-        raise ValueError(f"{name} must be an int in the range [1, inf). Got {n_samples!r} instead.")
-    return int(n_samples)
+    return check_count(None, name, n_samples)
