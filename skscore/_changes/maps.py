@@ -89,22 +89,22 @@ class Local(ABC):
 
     @abstractmethod
     def log_det(self) -> np.ndarray:
-        """As of the map."""
+        """``log |det J|``, (n,)."""
 
     @abstractmethod
     def pull_score(self, scores: np.ndarray) -> np.ndarray:
-        """As of the map."""
+        """``J' s + grad log |det J|`` for scores at T(x), (n, d)."""
 
     @abstractmethod
     def push(self, V: np.ndarray) -> np.ndarray:
-        """As of the map."""
+        """``J V`` for columns V, as of :class:`Map`."""
 
     @abstractmethod
     def curvature(self, scores: np.ndarray, M: np.ndarray) -> np.ndarray:
-        """As of the map."""
+        """As of :class:`Map`, (n,)."""
 
     def push_metric(self, M: np.ndarray) -> np.ndarray:
-        """As of the map."""
+        """``J M J'``, (d, d) or (n, d, d)."""
         pushed = self.push(np.swapaxes(self.push(M), -1, -2))
         return 0.5 * (pushed + np.swapaxes(pushed, -1, -2))
 
