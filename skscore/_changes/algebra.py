@@ -31,6 +31,9 @@ from skscore._changes.maps import (
 from skscore._validation import rows_like, without_rows
 
 Ends = tuple[Any, Any]
+Way = Callable[[np.ndarray], np.ndarray]
+Gate = tuple[Way, Way, bool]
+"""Which rows pass, the way to the next gate, and whether all pass."""
 
 
 class Change(Map):
@@ -231,8 +234,8 @@ class Chain(Composition, Change):
         return _passed([(c.reaches, c.inverse_transform, c.onto) for c in back], Y)
 
 
-def _passed(gates: list[tuple[Callable, Callable, bool]], rows: np.ndarray) -> np.ndarray:
-    """Which rows pass every gate, (test, way to the next, whether it is open), in turn."""
+def _passed(gates: list[Gate], rows: np.ndarray) -> np.ndarray:
+    """Which rows pass every gate in turn."""
     result = np.zeros(len(rows), dtype=bool)
     kept = np.arange(len(rows))
     shut = [number for number, (_, _, is_open) in enumerate(gates) if not is_open]

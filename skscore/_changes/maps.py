@@ -89,32 +89,36 @@ class Local(ABC):
 
     @abstractmethod
     def log_det(self) -> np.ndarray:
-        """As of the map."""
+        """``log |det J|``, (n,)."""
 
     @abstractmethod
     def pull_score(self, scores: np.ndarray) -> np.ndarray:
-        """As of the map."""
+        """``J' s + grad log |det J|`` for scores at T(x), (n, d)."""
 
     @abstractmethod
     def push(self, V: np.ndarray) -> np.ndarray:
-        """As of the map."""
+        """``J V`` for columns V, as of :class:`Map`."""
 
     @abstractmethod
     def curvature(self, scores: np.ndarray, M: np.ndarray) -> np.ndarray:
-        """As of the map."""
+        """As of :class:`Map`, (n,)."""
 
     def push_metric(self, M: np.ndarray) -> np.ndarray:
-        """As of the map."""
+        """``J M J'``, (d, d) or (n, d, d)."""
         pushed = self.push(np.swapaxes(self.push(M), -1, -2))
         return 0.5 * (pushed + np.swapaxes(pushed, -1, -2))
 
     def in_metric(self, metric: np.ndarray | None) -> InMetric:
         """Scores and divergences of fields of y, in a metric of x; None is the identity."""
-        M = np.eye(self.rows.shape[1]) if metric is None else metric
-        pushed = self.push_metric(M)
-        if pushed.ndim == 3:
-            return _RowByRow(self, M, pushed)
-        return _AlongDirections(self.push(M).T if metric is None else roots(pushed))
+        if metric is None:
+            metric = np.eye(self.rows.shape[1])
+            J = self.push(metric)
+            if J.ndim == 2:
+                return _AlongDirections(J.T)
+        pushed = self.push_metric(metric)
+        if pushed.ndim == 2:
+            return _AlongDirections(roots(pushed))
+        return _RowByRow(self, metric, pushed)
 
 
 class InMetric(ABC):

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -121,7 +122,7 @@ class Standardizer(Composition):
     margins: tuple[Map, ...]
     whitening: Whitening
 
-    @property
+    @cached_property
     def parts(self) -> Sequence[Map]:
         return *self.margins, self.whitening
 

@@ -10,7 +10,7 @@ from skscore._changes.moments import _SHRINKAGES, _shrinkage
 from skscore._changes.standardizer import Standardizer
 from skscore._changes.ties import column_ties
 from skscore.datasets import make_correlated_gaussian, make_gaussian
-from skscore.exceptions import DegenerateColumnsWarning, TiesWarning
+from skscore.exceptions import DegenerateColumnsWarning, FarRowsWarning, TiesWarning
 
 FORMS = ["whiten", "scale", None]
 LAW = make_gaussian([10.0, -3.0, 0.0], [[4.0, 3.0, 0.0], [3.0, 9.0, 1.0], [0.0, 1.0, 0.25]])
@@ -400,6 +400,15 @@ def test_the_chain_is_the_formula_of_whitened_curves(form):
         np.testing.assert_allclose(
             z.log_det(rows)[i], np.log(a).sum() + np.linalg.slogdet(W)[1], rtol=1e-9
         )
+
+
+def test_a_spread_out_column_is_warned_of_unless_it_is_curved():
+    rows = np.column_stack([SKEWED, np.exp(6 * np.random.RandomState(1).normal(size=800))])
+    with pytest.warns(FarRowsWarning, match=r"2 \("):
+        Standardizer.fit(rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FarRowsWarning)
+        assert Standardizer.fit(rows, form="normal").curved.all()
 
 
 def test_margins_stay_linear_for_tied_columns_and_null_directions():
