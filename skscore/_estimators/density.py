@@ -20,8 +20,8 @@ from skscore._changes.standardizer import Standardizer
 from skscore._changes.ties import column_ties
 from skscore._densities import (
     CLOSED_FORMS,
-    EUCLIDEAN,
     closed_form,
+    draws_by_seed,
     is_mixture,
     is_plain_pipeline,
     why_no_log_density,
@@ -63,12 +63,7 @@ def _has_levels(estimator: DensityScoreEstimator) -> bool:
 
 def _can_sample(estimator: DensityScoreEstimator) -> bool:
     density = estimator._density()
-    if isinstance(density, KernelDensity):  # draws the same for other kernels and metrics
-        right = density.kernel in ("gaussian", "tophat") and density.metric in EUCLIDEAN
-    else:
-        taken = signature(density.sample).parameters  # AttributeError where it has none
-        right = "random_state" in taken or "random_state" in density.get_params(deep=False)
-    if not right:
+    if not draws_by_seed(density):
         raise AttributeError(f"{density!r} has no sample that takes a seed.")
     return True
 
