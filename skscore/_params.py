@@ -1,15 +1,20 @@
-"""Parameters of parts: the small contract that makes `clone` and grids work.
+"""Parameters of parts: the small contract that makes `clone` and grids work, and their checks.
 
 A *part* (a loss, a noise kernel, a sampler) is described completely by the
 arguments of its constructor, which stores them under their own names.  That is
-all scikit-learn's ``clone`` and ``set_params`` ask for.
+all scikit-learn's ``clone`` and ``set_params`` ask for.  A part does not look at
+its parameters before it is used; then the ``check_`` functions refuse bad ones by name.
 """
 
 from __future__ import annotations
 
 import inspect
+import math
+from collections.abc import Iterable
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NoReturn, TypeGuard, TypeVar
+
+PartType = TypeVar("PartType", bound="Part")
 
 
 class Part:
@@ -31,7 +36,7 @@ class Part:
                     params.update({f"{name}__{key}": item for key, item in inner})
         return params
 
-    def set_params(self, **params: Any) -> Part:
+    def set_params(self: PartType, **params: Any) -> PartType:
         """Set arguments by name, ``part__name`` for those of a nested part."""
         names = self._parameter_names()
         for key in params:
@@ -56,41 +61,42 @@ class Part:
         return f"{type(self).__name__}({arguments})"
 
 
-def check_positive(owner: object, name: str, value: float) -> None:
-    """Refuse a parameter of a part that is not a positive finite number."""
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not (number and 0 < value < float("inf")):
-        raise ValueError(
-            f"The {name!r} parameter of {type(owner).__name__} must be a number "
-            f"in the range (0.0, inf). Got {value!r} instead."
-        )
+def refuse(owner: object | None, name: str, allowed: str, value: object) -> NoReturn:
+    """Raise the error for a parameter of `owner`, or an argument where that is None."""
+    subject = name if owner is None else f"The {name!r} parameter of {type(owner).__name__}"
+    raise ValueError(f"{subject} must be {allowed}. Got {value!r} instead.")
 
 
-def check_count(owner: object, name: str, value: int) -> None:
-    """Refuse a parameter of a part that is not a whole number of at least one."""
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def check_positive(owner: object | None, name: str, value: object) -> float:
+    """Refuse what is not a positive finite number."""
+    if not (_is_number(value) and 0 < value < math.inf):
+        refuse(owner, name, "a number in the range (0.0, inf)", value)
+    return value
+
+
+def check_in_range(
+    owner: object | None, name: str, value: object, low: float, high: float
+) -> float:
+    """Refuse what is not a finite number in [low, high]."""
+    if not (_is_number(value) and low <= value <= high and value < math.inf):
+        end = "inf)" if high == math.inf else f"{high}]"
+        refuse(owner, name, f"a number in the range [{low}, {end}", value)
+    return value
+
+
+def check_count(owner: object | None, name: str, value: object) -> int:
+    """Refuse what is not a whole number of at least one."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(
-            f"The {name!r} parameter of {type(owner).__name__} must be an int "
-            f"in the range [1, inf). Got {value!r} instead."
-        )
+        refuse(owner, name, "an int in the range [1, inf)", value)
+    return int(value)
 
 
-def check_choice(owner: object, name: str, value: object, choices: Any) -> None:
-    """Refuse a parameter of a part that is not one of its legal names."""
-    if value not in tuple(choices):
-        legal = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(
-            f"The {name!r} parameter of {type(owner).__name__} must be one of: {legal}. "
-            f"Got {value!r} instead."
-        )
-
-
-def check_in_range(owner: object, name: str, value: float, low: float, high: float) -> None:
-    """Refuse a parameter of a part that is not a finite number in [low, high]."""
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not (number and low <= value <= high and value < float("inf")):
-        end = "inf)" if high == float("inf") else f"{high}]"
-        raise ValueError(
-            f"The {name!r} parameter of {type(owner).__name__} must be a number "
-            f"in the range [{low}, {end}. Got {value!r} instead."
-        )
+def check_choice(owner: object | None, name: str, value: object, choices: Iterable[object]) -> None:
+    """Refuse what is not one of the legal names."""
+    choices = tuple(choices)
+    if value not in choices:
+        refuse(owner, name, f"one of: {', '.join(map(repr, choices))}", value)

@@ -11,7 +11,6 @@ import inspect
 import pickle
 from collections.abc import Callable
 from functools import partial
-from numbers import Integral
 from typing import Any, overload
 
 import numpy as np
@@ -44,6 +43,7 @@ from sklearn.utils.validation import _check_method_params, check_is_fitted, vali
 
 from skscore._backend.convert import from_user
 from skscore._messages import column_names
+from skscore._params import check_count
 from skscore.exceptions import NonFiniteResultError, StepLimitError
 
 __all__ = [
@@ -408,7 +408,4 @@ def routed_weights(
 
 def check_n_samples(n_samples: Any, name: str = "n_samples") -> int:
     """Refuse a number of samples (steps, draws) that is not a positive whole number."""
-    whole = isinstance(n_samples, Integral) and not isinstance(n_samples, bool)
-    if not whole or n_samples < 1:
-        raise ValueError(f"{name} must be an int in the range [1, inf). Got {n_samples!r} instead.")
-    return int(n_samples)
+    return check_count(None, name, n_samples)

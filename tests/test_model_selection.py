@@ -33,7 +33,7 @@ def test_the_choice_is_that_of_a_grid_search_to_one_step(fitted):
 
 def test_it_is_fitted_to_all_rows_at_the_level_it_chose(fitted):
     plain = DenoisingScoreEstimator(sigma=fitted.sigma_, **BRIEF).fit(X)
-    assert fitted.network_.gain == plain.network_.gain
+    assert fitted.network_.level == plain.network_.level
     np.testing.assert_array_equal(fitted.covariance_, plain.covariance_)
     assert fitted.score(X) == pytest.approx(plain.score(X), rel=0.3)
     assert len(fitted.chain_starts_) == 300

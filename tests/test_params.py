@@ -184,3 +184,21 @@ def test_check_in_range_without_an_upper_end_is_open_at_infinity(value):
     message = f"must be a number in the range [0.0, inf). Got {value!r} instead."
     with pytest.raises(ValueError, match=re.escape(message)):
         check_in_range(Wheel(), "radius", value, 0.0, INF)
+
+
+@pytest.mark.parametrize(
+    ("check", "value", "message"),
+    [
+        (check_count, 0, "n must be an int in the range [1, inf). Got 0 instead."),
+        (check_positive, -1, "n must be a number in the range (0.0, inf). Got -1 instead."),
+    ],
+)
+def test_arguments_that_no_part_owns_are_named_alone(check, value, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        check(None, "n", value)
+
+
+def test_checked_values_come_back():
+    count = check_count(None, "n", np.int64(2))
+    assert (count, type(count)) == (2, int)
+    assert check_positive(None, "h", 0.5) == check_in_range(None, "h", 0.5, 0.0, 1.0) == 0.5

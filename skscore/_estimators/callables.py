@@ -94,9 +94,9 @@ def seed_of(rng: np.random.RandomState) -> int:
 def descent(run: ReverseRun) -> tuple[list[float], tuple[float, float]]:
     """Angles of the steps of a score that brings no process of its own, and the range of levels."""
     process = VarianceExploding()
-    levels = process.sigma_min, process.sigma_max
     first = {"from_infinity": run.sampler.from_infinity}
-    return solver_angles(process.grid, process, run.n_steps, *levels, **first), levels
+    angles = solver_angles(process.grid, process, run.n_steps, *process.sigma_range, **first)
+    return angles, process.sigma_range
 
 
 def chains_by(

@@ -39,7 +39,8 @@ from skscore._validation import (
 from skscore.losses import DiffusionScoreMatching
 from skscore.noise import PROCESSES, SCHEDULES, WEIGHTINGS, NoiseProcess, solver_angles
 from skscore.noise._levels import check_reach
-from skscore.noise._processes import SIGMA_MAX, SIGMA_MIN, settled_process
+from skscore.noise._processes import SIGMA_MAX, SIGMA_MIN
+from skscore.noise._settled import settled_process
 from skscore.samplers import ReverseSampler, reverse_sampler
 
 DEFAULT_METHOD = "heun"
@@ -247,24 +248,17 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
 
     # -- fitting ---------------------------------------------------------------------------
 
-    def _settled_process(self) -> tuple[NoiseProcess, tuple[float, float]]:
-        """The process, and the range of levels that it shares with this estimator."""
+    def _settled_process(self) -> NoiseProcess:
+        """The process, with the range, levels, weighting and grid that are in force."""
         named = not isinstance(self.process, NoiseProcess)
         return settled_process(self, PROCESSES[self.process]() if named else self.process)
 
     def _objective(self, data: FitData, previous: FittedNetwork | None) -> Objective:
-        process, sigma_range = self._settled_process()
-        loss = DiffusionScoreMatching(
-            process,
-            *sigma_range,
-            None if self.levels == "auto" else self.levels,
-            None
-            if isinstance(self.weighting, str) and self.weighting == "auto"
-            else self.weighting,
-        )
+        process = self._settled_process()
+        loss = DiffusionScoreMatching(process)
         loss.check()
-        check_reach(process.grid if self.grid == "auto" else self.grid, process, *sigma_range)
-        return Objective(loss, {"sigma_range": sigma_range})
+        check_reach(process.grid, process, *process.sigma_range)
+        return Objective(loss, {"sigma_range": process.sigma_range})
 
     def _spec(
         self, data: FitData, objective: Objective, n_rows: int, previous: FittedNetwork | None
@@ -612,9 +606,9 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         return rows, states, np.array(angles)
 
     def _angles(self, sampler: ReverseSampler, n_steps: int) -> list[float]:
-        process, _ = self._settled_process()
+        process = self._settled_process()
         return solver_angles(
-            process.grid if self.grid == "auto" else self.grid,
+            process.grid,
             process,
             n_steps,
             *self._network.spec.sigma_range,

@@ -162,7 +162,8 @@ def _judge(
         estimator.conservative,
         sigma_range=sigma_range,
     )
-    loss = DiffusionScoreMatching(VarianceExploding(), *sigma_range, "loguniform", "sigma2")
+    process = VarianceExploding(*sigma_range)
+    loss = DiffusionScoreMatching(process, levels="loguniform", weighting="sigma2")
     network, record = train(
         estimator,
         part,

@@ -1,4 +1,4 @@
-r"""One coordinate for all noise levels, and the four forms of what a network says there.
+r"""One coordinate for all noise levels, and the forms of a model there.
 
 Every linear noise process ``x_t = alpha x_0 + sigma eps`` is, up to a change of scale and
 of time, the rotation
@@ -19,13 +19,15 @@ score of x~           ``grad log p_sigma(x~)``        ``cos(theta)`` times that 
 
 Rows of identity covariance keep it at every theta, and F = 0 where they are Gaussian.
 
-Everywhere theta is a tensor of shape (n, 1), an angle for each row, or (1, 1), one for all.
+In the functions theta is a tensor of shape (n, 1), an angle for each row, or (1, 1), one for all;
+a :class:`Level` is a single angle, and has the forms at rows x~.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -93,6 +95,57 @@ def field_of_score(
         return field_from_score(level_score(y / cos, theta.tan()) / cos, y, theta)
 
     return field
+
+
+def field_weights(score_weights: Tensor, sigma: Tensor) -> Tensor:
+    """Factors of the squared error of F that weight that of the score of x~ at levels sigma.
+
+    An error of F is one of that score times ``cos(theta)^2 / sin(theta)``, whose square is ``1 /
+    (sigma^2 + sigma^4)``.
+    """
+    square = sigma.square()
+    return score_weights / (square + square.square())
+
+
+@dataclass(frozen=True)
+class Level:
+    """One noise level, and what a field F at ``y = cos(theta) x~`` says of the rows x~ there.
+
+    Attributes
+    ----------
+    theta, cos : float
+        The angle, and its cosine.
+    gain : float
+        The factor of F in the score of x~, ``cos(theta)^2 / sin(theta)``, which grows without
+        bound towards theta = 0.  For one network without noise (sigma = 0) it is one.
+    """
+
+    theta: float
+    cos: float
+    gain: float
+
+    @classmethod
+    def of(cls, sigma: float) -> Level:
+        """The level sigma in [0, inf)."""
+        theta = math.atan(sigma)
+        cos = math.cos(theta)
+        return cls(theta, cos, cos**2 / math.sin(theta) if sigma > 0 else 1.0)
+
+    def y(self, x: Tensor) -> Tensor:
+        """``cos(theta) x~``."""
+        return self.cos * x
+
+    def score(self, F: Tensor, y: Tensor) -> Tensor:
+        """The score of x~, ``-cos(theta) (y + cot(theta) F)``, (n, d)."""
+        return -self.cos * y - self.gain * F
+
+    def score_forms(self, forms: Tensor, directions: Tensor) -> Tensor:
+        """``sum_k v_k' (ds/dx~) v_k`` from ``sum_k v_k' (dF/dy) v_k``, directions (m, d)."""
+        return -(self.cos**2 * directions.square().sum()) - self.cos * self.gain * forms
+
+    def energy(self, potential: Tensor, y: Tensor) -> Tensor:
+        """E (n,) with ``-dE/dx~`` the score of x~, where F is the gradient of a potential (n,)."""
+        return 0.5 * y.square().sum(1) + (self.gain / self.cos) * potential
 
 
 def flow(field: AngularField, y: Tensor, start: float, end: float, tol: float) -> Tensor:

@@ -8,13 +8,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from skscore._math.angles import AngularField, noised, noised_pairs
-from skscore._math.calculus import value_and_slope
-from skscore._params import check_choice
+from skscore._math.angles import AngularField, field_weights, noised, noised_pairs
 from skscore.losses._base import Generator, Loss
-from skscore.noise import SCHEDULES, WEIGHTINGS, NoiseProcess
-from skscore.noise._levels import check_reach
-from skscore.noise._processes import SIGMA_MAX, SIGMA_MIN, settled_process
+from skscore.noise import NoiseProcess
+from skscore.noise._levels import check_reach, level_weights, training_angles
+from skscore.noise._processes import SIGMA_MAX, SIGMA_MIN
+from skscore.noise._settled import settled_process
 
 
 class DiffusionScoreMatching(Loss):
@@ -71,13 +70,19 @@ class DiffusionScoreMatching(Loss):
 
     def check(self) -> None:
         """Refuse what cannot be trained on, before the first draw."""
-        levels, process, (low, high) = self._settled()
-        check_reach(levels, process, low, high)
-        if not callable(self.weighting):
-            return
-        levels = [[low], [(low * high) ** 0.5]]
-        levels = torch.tensor(levels, dtype=torch.float32, device="cpu")
-        weights = self.weighting(levels)
+        process = settled_process(self, self.process)
+        check_reach(process.levels, process, *process.sigma_range)
+        if callable(process.weighting):
+            self._check_weighting(process.weighting, *process.sigma_range)
+
+    def _check_weighting(
+        self, weighting: Callable[[Tensor], Tensor], sigma_min: float, sigma_max: float
+    ) -> None:
+        """Refuse a function that gives no weights for two levels of the range."""
+        levels = torch.tensor(
+            [[sigma_min], [(sigma_min * sigma_max) ** 0.5]], dtype=torch.float32, device="cpu"
+        )
+        weights = weighting(levels)
         right = isinstance(weights, Tensor) and weights.shape == levels.shape
         if not right or not bool(((weights >= 0) & weights.isfinite()).all()):
             raise ValueError(
@@ -86,13 +91,6 @@ class DiffusionScoreMatching(Loss):
                 f"{levels.flatten().tolist()} it returned {weights!r}."
             )
 
-    def _settled(self) -> tuple[str, NoiseProcess, tuple[float, float]]:
-        """The schedule of levels, the process and the range, checked."""
-        process, sigma_range = settled_process(self, self.process)
-        levels = process.levels if self.levels is None else self.levels
-        check_choice(self, "levels", levels, SCHEDULES)
-        return levels, process, sigma_range
-
     def draw_angles(
         self, x: Tensor, generator: Generator, n_batches: int = 1
     ) -> tuple[Tensor, Tensor]:
@@ -100,29 +98,14 @@ class DiffusionScoreMatching(Loss):
 
         Stratified within each of `n_batches` equal parts of the rows.
         """
-        levels, process, sigma_range = self._settled()
+        process = settled_process(self, self.process)
         size = len(x) // n_batches
         rand = partial(torch.rand, generator=generator, dtype=x.dtype, device=x.device)
         strata = rand(n_batches, size).argsort(1)
         u = ((strata + rand(n_batches, 1)) / size).reshape(-1, 1)
-
-        def angles(u: Tensor) -> Tensor:
-            return SCHEDULES[levels](u, process, *sigma_range)
-
-        def rate() -> Tensor:
-            return value_and_slope(lambda u: angles(u).tan().log(), u)[1].detach()
-
-        theta = angles(u)
+        theta = training_angles(process, u)
         sigma = theta.tan()
-        square = sigma.square()
-        return theta, self._weights(sigma, rate) / (square + square.square())
-
-    def _weights(self, sigma: Tensor, rate: Callable[[], Tensor]) -> Tensor:
-        weighting = self.process.weighting if self.weighting is None else self.weighting
-        if callable(weighting):
-            return weighting(sigma)
-        check_choice(self, "weighting", weighting, WEIGHTINGS)
-        return WEIGHTINGS[weighting](sigma, rate)
+        return theta, field_weights(level_weights(process, sigma, u), sigma)
 
     def prepared(
         self, x: Tensor, n_batches: int, generator: Generator

@@ -31,12 +31,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
 
+from skscore._params import check_count
 from skscore._validation import integer_seeds
 from skscore.metrics._fisher import check_floats, deviations, finite
 from skscore.metrics._two_sample import (
     TestResult,
     bandwidth_of,
-    check_count,
     check_sample,
     pair_means,
 )
@@ -142,7 +142,7 @@ def goodness_of_fit_test(
     True
     """
     kernel = _SteinKernel(X, score, bandwidth)
-    check_count("n_bootstrap", n_bootstrap)
+    check_count(None, "n_bootstrap", n_bootstrap)
     rng = np.random.RandomState(integer_seeds(random_state, 1)[0])
     signs = 2 * rng.randint(2, size=(kernel.n_rows, 1 + n_bootstrap), dtype=np.int8) - 1
     signs[:, 0] = 1
@@ -193,7 +193,7 @@ def stein_thinning(
     >>> chain[stein_thinning(chain, -chain, 5), 0].round(1).tolist()
     [0.0, 0.0, -0.9, 1.3, -0.7]
     """
-    check_count("n", n)
+    check_count(None, "n", n)
     kernel = _SteinKernel(X, score, bandwidth)
     gains, chosen = kernel.half_diagonal(), np.empty(n, dtype=np.intp)
     finite("stein_thinning", gains.max())

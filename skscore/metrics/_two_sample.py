@@ -17,7 +17,7 @@ Lopez-Paz and Oquab (2017). Revisiting classifier two-sample tests.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
+from skscore._params import check_count
 from skscore._validation import integer_seeds
 from skscore.metrics._fisher import check_floats, finite
 
@@ -179,7 +180,7 @@ def sliced_wasserstein_distance(
     2.5
     """
     X, Y = _centred(*_two_tables(X, Y))
-    check_count("n_projections", n_projections)
+    check_count(None, "n_projections", n_projections)
     rng = np.random.RandomState(integer_seeds(random_state, 1)[0])
     shares, from_x, from_y = _coupling(len(X), len(Y))
     directions = _directions(n_projections, X.shape[1], rng)
@@ -336,12 +337,6 @@ def check_sample(name: str, values: ArrayLike) -> np.ndarray:
             f"{name} must have at least two rows and one column. Got shape {values.shape}."
         )
     return values
-
-
-def check_count(name: str, value: int) -> None:
-    """Refuse what is not a whole number of at least one."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} must be an int in [1, inf). Got {value!r} instead.")
 
 
 def _two_tables(X: ArrayLike, Y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
+from skscore._math.angles import Level
 from skscore._math.calculus import divergence, gradient
 from skscore._math.gaussian import MixtureField
 from skscore.networks._bodies import zeroed
@@ -171,25 +170,24 @@ class ScoreAtLevel(nn.Module):
     def __init__(self, network: nn.Module, sigma: float) -> None:
         super().__init__()
         self.network = network
-        self.theta = math.atan(sigma)
+        self.level = Level.of(sigma)
 
-    def _angle(self, x: Tensor) -> Tensor:
-        return x.new_full((1, 1), self.theta)
+    def _at(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows y and their angle (1, 1)."""
+        return self.level.y(x), x.new_full((1, 1), self.level.theta)
 
     def forward(self, x: Tensor) -> Tensor:
         """Score of every row at the level, (n, d) to (n, d)."""
-        y = math.cos(self.theta) * x
-        return -math.cos(self.theta) * (y + self.network(y, self._angle(x)) / math.tan(self.theta))
+        y, theta = self._at(x)
+        return self.level.score(self.network(y, theta), y)
 
     def divergence(self, x: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """Scores and ``sum_k v_k' J v_k`` for directions (m, d)."""
-        cos, tan = math.cos(self.theta), math.tan(self.theta)
-        y = cos * x
-        F, forms = self.network.divergence(y, self._angle(x), directions)
-        return -cos * (y + F / tan), -(cos**2) * (directions.square().sum() + forms / tan)
+        y, theta = self._at(x)
+        F, forms = self.network.divergence(y, theta, directions)
+        return self.level.score(F, y), self.level.score_forms(forms, directions)
 
     def energy(self, x: Tensor) -> Tensor:
         """``E(x)`` of a conservative network, with ``-grad E = s``, (n, d) to (n,)."""
-        y = math.cos(self.theta) * x
-        potential = self.network.potential(y, self._angle(x))
-        return 0.5 * y.square().sum(1) + potential / math.tan(self.theta)
+        y, theta = self._at(x)
+        return self.level.energy(self.network.potential(y, theta), y)

@@ -6,7 +6,9 @@ import math
 
 from torch import Tensor, nn
 
+from skscore._math.angles import Level
 from skscore._math.calculus import divergence, gradient
+from skscore._params import check_in_range
 
 
 def divergence_of(
@@ -19,19 +21,13 @@ def divergence_of(
 
 
 class _Preconditioned(nn.Module):
-    """A body with the coefficients of the score at its level."""
+    """A body, and the level at which it is the field."""
 
     def __init__(self, body: nn.Module, sigma: float = 0.0) -> None:
         super().__init__()
-        if not 0 <= sigma < math.inf:
-            raise ValueError(
-                f"The 'sigma' parameter of {type(self).__name__} must be in the range "
-                f"[0.0, inf). Got {sigma!r} instead."
-            )
+        check_in_range(self, "sigma", sigma, 0.0, math.inf)
         self.body = body
-        theta = math.atan(sigma)
-        self.inner = math.cos(theta)
-        self.gain = math.cos(theta) ** 2 / math.sin(theta) if sigma > 0 else 1.0
+        self.level = Level.of(sigma)
 
 
 class ScoreNetwork(_Preconditioned):
@@ -56,15 +52,14 @@ class ScoreNetwork(_Preconditioned):
 
     def forward(self, x: Tensor) -> Tensor:
         """Score of every row, (n, d) to (n, d)."""
-        y = self.inner * x
-        return -self.inner * y - self.gain * self.body(y)
+        y = self.level.y(x)
+        return self.level.score(self.body(y), y)
 
     def divergence(self, x: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """Scores and ``sum_k v_k' J v_k`` for directions (m, d)."""
-        y = self.inner * x
+        y = self.level.y(x)
         F, forms = divergence_of(self.body, y, directions)
-        squares = self.inner**2 * directions.square().sum()
-        return -self.inner * y - self.gain * F, -squares - self.inner * self.gain * forms
+        return self.level.score(F, y), self.level.score_forms(forms, directions)
 
 
 class EnergyNetwork(_Preconditioned):
@@ -80,8 +75,8 @@ class EnergyNetwork(_Preconditioned):
 
     def energy(self, x: Tensor) -> Tensor:
         """``E(x)``, with ``-grad E = s``, (n, d) to (n,)."""
-        y = self.inner * x
-        return 0.5 * y.square().sum(1) + (self.gain / self.inner) * self.body(y)[:, 0]
+        y = self.level.y(x)
+        return self.level.energy(self.body(y)[:, 0], y)
 
     def forward(self, x: Tensor) -> Tensor:
         """Score of every row, (n, d) to (n, d)."""

@@ -9,6 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from skscore._math.calculus import value_and_slope
 from skscore.noise._processes import NoiseProcess, truncated_normal
 
 _ROUNDING = 1e-6  # relative, of levels that are reached
@@ -68,6 +69,20 @@ of log sigma ~ N(-1, 1.4^2); in the seventh root of sigma.  Each is ``f(u, proce
 sigma_max)``, u of any shape to angles of that shape."""
 
 
+def training_angles(process: NoiseProcess, u: Tensor) -> Tensor:
+    """Angles of a process's own levels at u in [0, 1], of the shape of u.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.noise import StraightFlow
+    >>> from skscore.noise._levels import training_angles
+    >>> training_angles(StraightFlow(), torch.tensor([0.0, 1.0])).tan().round(decimals=3)
+    tensor([2.0000e-03, 8.0000e+01])
+    """
+    return SCHEDULES[process.levels](u, process, *process.sigma_range)
+
+
 def check_reach(schedule: str, process: NoiseProcess, sigma_min: float, sigma_max: float) -> None:
     """Refuse a range of levels that a schedule does not cover, since the process has an end.
 
@@ -101,7 +116,7 @@ def solver_angles(
 ) -> list[float]:
     """Angles where the steps of a solver end: `n_steps` + 1 of them, falling to zero.
 
-    The first is ``arctan(sigma_max)``, or pi/2 for solvers that may start from infinity.
+        The first is ``arctan(sigma_max)``, or pi/2 for solvers that may start from infinity.
 
     Examples
     --------
@@ -130,3 +145,25 @@ WEIGHTINGS: dict[str, Weighting] = {
 it is called for.  ``"sigma2"`` makes the squared error that of the predicted noise,
 ``"edm"`` that of the field F, whose target has variance one at every level; ``"likelihood"``
 makes the expected loss the variational bound on the log-density, whatever the draws."""
+
+
+def level_weights(process: NoiseProcess, sigma: Tensor, u: Tensor) -> Tensor:
+    """``lambda(sigma)`` of a process at its levels, those of :func:`training_angles` at u.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscore.noise import StraightFlow
+    >>> from skscore.noise._levels import level_weights, training_angles
+    >>> process, u = StraightFlow(), torch.tensor([0.5])
+    >>> sigma = training_angles(process, u).tan()
+    >>> bool(torch.isclose(level_weights(process, sigma, u), sigma**2))
+    True
+    """
+
+    def rate() -> Tensor:
+        return value_and_slope(lambda u: training_angles(process, u).tan().log(), u)[1].detach()
+
+    if callable(process.weighting):
+        return process.weighting(sigma)
+    return WEIGHTINGS[process.weighting](sigma, rate)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -15,8 +16,6 @@ from skscore._params import Part, check_in_range, check_positive
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
 """Ends of the range of levels, wherever none are given."""
 
-
-_DEFAULT_RANGE = {"sigma_min": SIGMA_MIN, "sigma_max": SIGMA_MAX}
 _BISECTIONS = 60
 _FIRST_TIME = 1e-9
 
@@ -41,13 +40,50 @@ def check_range(owner: object, sigma_min: float, sigma_max: float) -> None:
 class NoiseProcess(Part, ABC):
     """Contract of a linear noise process ``x_t = alpha(t) x_0 + sigma(t) eps``, t in [0, 1].
 
-    A member states the two functions, whose ratio ``sigma / alpha`` increases, and which
-    schedule of levels, weighting and solver grid go with it.
+    A member states the two functions, whose ratio ``sigma / alpha`` increases.  It owns the range
+    of its levels, and how they are drawn, weighted and descended: a member states what is its
+    own, and :func:`skscore.noise._settled.settled_process` gives a copy what was chosen.
+
+    Attributes
+    ----------
+    levels : str
+        A key of :data:`skscore.noise.SCHEDULES`: how levels are drawn in training.
+    weighting : str or callable
+        A key of :data:`skscore.noise.WEIGHTINGS`, or ``lambda(sigma)`` as a function of a tensor.
+    grid : str
+        A key of :data:`skscore.noise.SCHEDULES`: where the steps of a solver end.
+    sigma_min, sigma_max : float or None
+        Ends of the range of levels.  None is the end of the default range, or of the process
+        where it does not get there.
     """
 
-    levels = "time"
-    weighting = "sigma2"
-    grid = "time"
+    levels: str = "time"
+    weighting: str | Callable[[Tensor], Tensor] = "sigma2"
+    grid: str = "time"
+    sigma_min: float | None = None
+    sigma_max: float | None = None
+
+    @property
+    def sigma_range(self) -> tuple[float, float]:
+        """Least and largest level."""
+        low, high = self.sigma_min, self.sigma_max
+        if low is None or high is None:
+            first, last = self._reached_range()
+            low, high = first if low is None else low, last if high is None else high
+        return float(low), float(high)
+
+    def __sklearn_clone__(self) -> NoiseProcess:
+        """A copy with what was chosen for it, which the constructor does not take."""
+        return copy.deepcopy(self)
+
+    def _reached_range(self) -> tuple[float, float]:
+        """The part of the default range that the process reaches."""
+        ends = torch.tensor([0.0, 1.0], dtype=torch.float64, device="cpu")
+        first, last = self.theta(ends).tolist()
+        return (
+            math.tan(first) if first > math.atan(SIGMA_MIN) else SIGMA_MIN,
+            math.tan(last) if last < math.atan(SIGMA_MAX) else SIGMA_MAX,
+        )
 
     @abstractmethod
     def alpha(self, t: Tensor) -> Tensor:
@@ -116,6 +152,9 @@ class VarianceExploding(NoiseProcess):
     levels = "lognormal"
     weighting = "edm"
     grid = "lognormal"
+
+    sigma_min: float
+    sigma_max: float
 
     def __init__(self, sigma_min: float = SIGMA_MIN, sigma_max: float = SIGMA_MAX) -> None:
         self.sigma_min = sigma_min
@@ -256,6 +295,8 @@ class LognormalLevels(NoiseProcess):
 
     weighting = "edm"
     grid = "karras"
+    sigma_min: float
+    sigma_max: float
 
     def __init__(
         self,
@@ -303,58 +344,6 @@ class StraightFlow(NoiseProcess):
     def sigma(self, t: Tensor) -> Tensor:
         """``t``."""
         return t.clone()
-
-
-def settled_process(
-    owner: object, process: NoiseProcess
-) -> tuple[NoiseProcess, tuple[float, float]]:
-    """One range of levels for a process and for an owner that has `sigma_min` and `sigma_max` too.
-
-    An end that is left at its default follows the other object's; two that were set must agree.
-    The process comes back with the range, where it has these parameters; of one that does not, the
-    range ends where the process does.
-
-    Examples
-    --------
-    >>> from skscore.losses import DiffusionScoreMatching
-    >>> from skscore.noise._processes import VarianceExploding, settled_process
-    >>> loss = DiffusionScoreMatching(VarianceExploding(0.05), sigma_max=10.0)
-    >>> settled_process(loss, loss.process)
-    (VarianceExploding(sigma_min=0.05, sigma_max=10.0), (0.05, 10.0))
-    """
-    process.check()
-    params = process.get_params(deep=False)
-    own = {name: params[name] for name in _DEFAULT_RANGE if name in params}
-    known = _reached_range(process) | own
-    ends = {name: _settled_end(owner, process, name, known[name], own) for name in known}
-    check_range(owner, *ends.values())
-    process = copy.copy(process).set_params(**{name: ends[name] for name in own})
-    return process, (float(ends["sigma_min"]), float(ends["sigma_max"]))
-
-
-def _settled_end(
-    owner: object, process: NoiseProcess, name: str, known: float, own: dict[str, float]
-) -> float:
-    end, default = getattr(owner, name), _DEFAULT_RANGE[name]
-    if end == default:
-        return known
-    if name in own and known not in (end, default):
-        raise ValueError(
-            f"The {name!r} parameter of {type(owner).__name__} is {end!r}, but its process, "
-            f"{process!r}, has {known!r}: leave one of the two at its default, or set both alike."
-        )
-    return end
-
-
-def _reached_range(process: NoiseProcess) -> dict[str, float]:
-    """The part of the default range that a process reaches."""
-    first, last = process.theta(
-        torch.tensor([0.0, 1.0], dtype=torch.float64, device="cpu")
-    ).tolist()
-    return {
-        "sigma_min": math.tan(first) if first > math.atan(SIGMA_MIN) else SIGMA_MIN,
-        "sigma_max": math.tan(last) if last < math.atan(SIGMA_MAX) else SIGMA_MAX,
-    }
 
 
 PROCESSES: dict[str, type[NoiseProcess]] = {

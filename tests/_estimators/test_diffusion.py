@@ -433,8 +433,8 @@ def test_the_automatic_batch_has_256_rows_and_fewer_for_short_tables(n, size, mo
 @pytest.mark.parametrize("name", ["ve", "edm"])
 def test_the_range_of_levels_is_that_of_the_process(name):
     est = DiffusionScoreEstimator(name, sigma_min=0.05, sigma_max=9.0)
-    process, sigma_range = est._settled_process()
-    assert (process.sigma_min, process.sigma_max) == sigma_range == (0.05, 9.0)
+    process = est._settled_process()
+    assert (process.sigma_min, process.sigma_max) == process.sigma_range == (0.05, 9.0)
 
 
 def test_the_chosen_level_counts_rows_by_their_weights():

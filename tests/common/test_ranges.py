@@ -9,9 +9,16 @@ from sklearn.model_selection import GridSearchCV
 
 from skscore import DiffusionScoreEstimator
 from skscore.losses import DiffusionScoreMatching
-from skscore.noise import PROCESSES, SCHEDULES, LognormalLevels, NoiseProcess, VarianceExploding
+from skscore.noise import (
+    PROCESSES,
+    SCHEDULES,
+    LognormalLevels,
+    NoiseProcess,
+    StraightFlow,
+    VarianceExploding,
+)
 from skscore.noise._levels import check_reach
-from skscore.noise._processes import settled_process
+from skscore.noise._settled import settled_process
 from skscore.samplers import reverse_sampler
 
 X = np.random.RandomState(0).standard_normal((40, 2))
@@ -47,7 +54,7 @@ def estimator_range(process, **ends):
 def loss_range(process, **ends):
     loss = DiffusionScoreMatching(process, **ends)
     loss.check()
-    return loss._settled()[2]
+    return settled_process(loss, loss.process).sigma_range
 
 
 OWNERS = [estimator_range, loss_range]
@@ -103,12 +110,12 @@ def test_every_process_trains_on_the_range_that_is_reported(name):
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_the_processes_by_name_have_the_default_range(name):
-    assert settled_process(tiny(), PROCESSES[name]())[1] == (0.002, 80.0)
+    assert settled_process(tiny(), PROCESSES[name]()).sigma_range == (0.002, 80.0)
 
 
 def test_the_range_ends_where_a_process_does():
-    assert settled_process(tiny(), Short())[1] == pytest.approx((0.1, 1.0))
-    assert settled_process(tiny(sigma_min=0.2), Short())[1] == pytest.approx((0.2, 1.0))
+    assert settled_process(tiny(), Short()).sigma_range == pytest.approx((0.1, 1.0))
+    assert settled_process(tiny(sigma_min=0.2), Short()).sigma_range == pytest.approx((0.2, 1.0))
 
 
 @pytest.mark.parametrize("owner", [tiny, DiffusionScoreMatching])
@@ -167,3 +174,44 @@ def test_fitting_leaves_the_parameters_as_they_were_given():
     est = tiny(VarianceExploding(0.05), sigma_max=10.0)
     before = repr(est.get_params())
     assert repr(est.fit(X).get_params()) == before
+
+
+CHOSEN = {"levels": "theta", "weighting": "likelihood", "grid": "karras"}
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_process_owns_all_that_was_chosen_and_the_original_is_left_alone(name):
+    process = PROCESSES[name]()
+    settled = settled_process(tiny(sigma_min=0.05, sigma_max=9.0, **CHOSEN), process)
+    assert type(settled) is type(process)
+    for held in (settled, clone(settled), clone(DiffusionScoreMatching(settled)).process):
+        assert held.sigma_range == (0.05, 9.0)
+        assert {key: getattr(held, key) for key in CHOSEN} == CHOSEN
+    assert process.sigma_range == (0.002, 80.0)
+    assert {key: getattr(process, key) for key in CHOSEN} == {
+        key: getattr(type(process), key) for key in CHOSEN
+    }
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_settled_process_alone_is_as_good_as_the_shorthands(name):
+    shorthands = DiffusionScoreMatching(PROCESSES[name](), 0.05, 9.0, "theta", "likelihood")
+    alone = DiffusionScoreMatching(settled_process(shorthands, shorthands.process))
+    draws = [
+        loss.draw_angles(torch.zeros(50, 2), torch.Generator().manual_seed(0))
+        for loss in (shorthands, alone)
+    ]
+    assert all(torch.equal(a, b) for a, b in zip(*draws, strict=True))
+
+
+def test_nothing_chosen_is_what_the_process_has():
+    process = settled_process(tiny(), LognormalLevels())
+    assert (process.levels, process.weighting, process.grid) == ("time", "edm", "karras")
+    twice = settled_process(tiny(), settled_process(tiny(**CHOSEN), LognormalLevels()))
+    assert {key: getattr(twice, key) for key in CHOSEN} == CHOSEN
+
+
+def test_a_range_that_was_settled_must_agree_like_any_other():
+    settled = settled_process(tiny(sigma_min=0.05), StraightFlow())
+    with pytest.raises(ValueError, match="'sigma_min' .* is 1.0, but its process, .* has 0.05"):
+        DiffusionScoreMatching(settled, sigma_min=1.0).check()

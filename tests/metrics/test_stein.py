@@ -392,9 +392,11 @@ def test_a_wrong_bandwidth_is_named(stein, bandwidth):
 
 @pytest.mark.parametrize("n", [0, -1, 2.0, True, None])
 def test_a_wrong_count_is_named(n):
-    with pytest.raises(ValueError, match=r"^n must be an int in \[1, inf\). Got"):
+    with pytest.raises(ValueError, match=r"^n must be an int in the range \[1, inf\). Got"):
         stein_thinning(normal(5, 2), normal(5, 2), n)
-    with pytest.raises(ValueError, match=r"n_bootstrap must be an int in \[1, inf\). Got"):
+    with pytest.raises(
+        ValueError, match=r"n_bootstrap must be an int in the range \[1, inf\). Got"
+    ):
         goodness_of_fit_test(normal(5, 2), normal(5, 2), n_bootstrap=n)
 
 

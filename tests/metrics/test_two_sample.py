@@ -487,7 +487,9 @@ def test_a_median_of_zero_is_refused():
 
 @pytest.mark.parametrize("n_projections", [0, -1, 2.0, True, None])
 def test_a_wrong_number_of_projections_is_named(n_projections):
-    with pytest.raises(ValueError, match=r"n_projections must be an int in \[1, inf\). Got"):
+    with pytest.raises(
+        ValueError, match=r"n_projections must be an int in the range \[1, inf\). Got"
+    ):
         sliced_wasserstein_distance(normal(5, 2), normal(5, 2), n_projections=n_projections)
 
 

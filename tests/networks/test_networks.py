@@ -215,7 +215,9 @@ def test_a_trunk_of_one_unit_is_refused():
 
 @pytest.mark.parametrize("sigma", [-1.0, float("nan"), float("inf")])
 def test_a_level_below_zero_is_refused(sigma):
-    with pytest.raises(ValueError, match="'sigma' parameter of ScoreNetwork must be in the range"):
+    with pytest.raises(
+        ValueError, match="'sigma' parameter of ScoreNetwork must be a number in the range"
+    ):
         ScoreNetwork(MLP(1, 1, (2,)), sigma)
 
 
