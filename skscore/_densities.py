@@ -10,6 +10,9 @@ its mixture.  Here they are by formula, or a plain sum.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from functools import singledispatch
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -45,20 +48,12 @@ def _transformers(pipeline: Pipeline) -> list[str]:
     return [name for name, step in pipeline.steps[:-1] if step not in (None, "passthrough")]
 
 
+# -- why `score_samples` is no normalised log-density of the rows, as far as one can see -----------
+
+
+@singledispatch
 def why_no_log_density(estimator: Any) -> str | None:
-    """Why `score_samples` is no normalised log-density of the rows, as far as one can see."""
-    if is_plain_pipeline(estimator):
-        return (
-            "The score_samples of a Pipeline is the log-density of the transformed rows: it "
-            "forgets the Jacobian of its steps."
-        )
-    if isinstance(estimator, KernelDensity) and estimator.metric not in EUCLIDEAN:
-        return (
-            "KernelDensity normalises its kernels for the Euclidean metric only: with "
-            f"metric={estimator.metric!r} score_samples is no log-density. Use metric='euclidean'."
-        )
-    if isinstance(estimator, BernoulliRBM):
-        return "The score_samples of BernoulliRBM is a pseudo-likelihood of zeros and ones."
+    """The reason, in a sentence; None where there is none to be seen."""
     tags = estimator.__sklearn_tags__() if hasattr(estimator, "__sklearn_tags__") else None
     kind = getattr(tags, "estimator_type", None)
     if kind in _OTHER_TYPES:
@@ -67,43 +62,109 @@ def why_no_log_density(estimator: Any) -> str | None:
     return None
 
 
+@why_no_log_density.register
+def _(estimator: Pipeline) -> str | None:
+    if is_plain_pipeline(estimator):
+        return (
+            "The score_samples of a Pipeline is the log-density of the transformed rows: it "
+            "forgets the Jacobian of its steps."
+        )
+    return _by_type(estimator)
+
+
+@why_no_log_density.register
+def _(estimator: KernelDensity) -> str | None:
+    if estimator.metric not in EUCLIDEAN:
+        return (
+            "KernelDensity normalises its kernels for the Euclidean metric only: with "
+            f"metric={estimator.metric!r} score_samples is no log-density. Use metric='euclidean'."
+        )
+    return _by_type(estimator)
+
+
+@why_no_log_density.register
+def _(estimator: BernoulliRBM) -> str:
+    return "The score_samples of BernoulliRBM is a pseudo-likelihood of zeros and ones."
+
+
+_by_type = why_no_log_density.dispatch(object)
+
+
+# -- mixtures of Gaussians, whose laws are formulas ------------------------------------------------
+
+
+@singledispatch
 def is_mixture(density: Any) -> bool:
-    """Whether a density is a mixture of Gaussians, whose laws are formulas."""
-    if isinstance(density, KernelDensity):
-        return density.kernel == "gaussian" and density.metric in EUCLIDEAN
-    return isinstance(density, (GaussianMixture, BayesianGaussianMixture))
+    """Whether a density, fitted or not, is a mixture of Gaussians."""
+    return False
 
 
+@is_mixture.register(GaussianMixture)
+@is_mixture.register(BayesianGaussianMixture)
+def _(density: Any) -> bool:
+    return True
+
+
+@is_mixture.register
+def _(density: KernelDensity) -> bool:
+    return density.kernel == "gaussian" and density.metric in EUCLIDEAN
+
+
+_FULL: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
+    "full": lambda c, k, d: c,
+    "tied": lambda c, k, d: np.broadcast_to(c, (k, d, d)),
+    "diag": lambda c, k, d: c[:, :, None] * np.eye(d),
+    "spherical": lambda c, k, d: c[:, None, None] * np.eye(d),
+}
+"""Covariances (k, d, d) from those of each `covariance_type` of a mixture."""
+
+
+@singledispatch
 def closed_form(density: Any) -> ClosedForm:
     """A fitted mixture of Gaussians as one."""
-    if isinstance(density, KernelDensity):
-        means, weights = np.asarray(density.tree_.data), density.tree_.sample_weight
-        weights = np.ones(len(means)) if weights is None else np.asarray(weights)
-        kept, variance = weights > 0, float(density.bandwidth_) ** 2
-        return ClosedForm(weights[kept] / weights.sum(), means[kept], variance=variance)
-    covariances, (k, d) = density.covariances_, density.means_.shape
-    expand = {
-        "full": lambda c: c,
-        "tied": lambda c: np.broadcast_to(c, (k, d, d)),
-        "diag": lambda c: c[:, :, None] * np.eye(d),
-        "spherical": lambda c: c[:, None, None] * np.eye(d),
-    }
-    covariances = expand[density.covariance_type](covariances)
+    covariances = _FULL[density.covariance_type](density.covariances_, *density.means_.shape)
     return ClosedForm(density.weights_, density.means_, covariances)
 
 
+@closed_form.register
+def _(density: KernelDensity) -> ClosedForm:
+    means, weights = np.asarray(density.tree_.data), density.tree_.sample_weight
+    weights = np.ones(len(means)) if weights is None else np.asarray(weights)
+    kept, variance = weights > 0, float(density.bandwidth_) ** 2
+    return ClosedForm(weights[kept] / weights.sum(), means[kept], variance=variance)
+
+
+# -- right values, and draws ----------------------------------------------------------------------
+
+
+@singledispatch
 def with_plain_sums(density: Any) -> Any:
     """The fitted density; a kernel density with a tree of one leaf, which is summed term by term.
 
     The tolerances of the tree are zero then: they are about its bounds.
     """
-    if not isinstance(density, KernelDensity):
-        return density
+    return density
+
+
+@with_plain_sums.register
+def _(density: KernelDensity) -> Any:
     rows, weights = np.asarray(density.tree_.data), density.tree_.sample_weight
     weights = None if weights is None else np.asarray(weights)
     exact = copy.copy(density).set_params(rtol=0.0, atol=0.0)
     exact.tree_ = KDTree(rows, leaf_size=len(rows), sample_weight=weights)
     return exact
+
+
+@singledispatch
+def draws_by_seed(density: Any) -> bool:
+    """Whether `sample` draws from the density, and takes a seed."""
+    taken = signature(density.sample).parameters  # AttributeError where it has none
+    return "random_state" in taken or "random_state" in density.get_params(deep=False)
+
+
+@draws_by_seed.register
+def _(density: KernelDensity) -> bool:  # it draws the same for other kernels and metrics
+    return density.kernel in ("gaussian", "tophat") and density.metric in EUCLIDEAN
 
 
 def log_densities(density: Any, X: ArrayLike) -> np.ndarray:

@@ -33,7 +33,7 @@ def merged_rows(
     kept = np.arange(len(X)) if weights is None else np.flatnonzero(weights > 0)
     places = np.full(len(X), -1)
     if len(kept) < len(X):
-        X, weights = X[kept], weights[kept]
+        X, weights = X[kept], None if weights is None else weights[kept]
     twin = _twins(X)
     if twin is None:
         places[kept] = np.arange(len(X))

@@ -57,12 +57,12 @@ class Distribution(ABC):
 
     def _checked(self, X: ArrayLike) -> np.ndarray:
         refuse_masked("X", X)
-        X = check_array(from_user(X), dtype=np.float64)
-        if X.shape[1] != self.n_features:
+        rows: np.ndarray = check_array(from_user(X), dtype=np.float64)
+        if rows.shape[1] != self.n_features:
             raise ValueError(
-                f"This distribution has {self.n_features} columns. Got {X.shape[1]} of them."
+                f"This distribution has {self.n_features} columns. Got {rows.shape[1]} of them."
             )
-        return X
+        return rows
 
     @abstractmethod
     def _draw(self, n: int, rng: np.random.RandomState) -> np.ndarray: ...

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from skscore._validation import check_rows
 
@@ -52,7 +51,7 @@ class ScoreFieldDisplay:
     def from_estimator(
         cls,
         estimator: Any,
-        X: ArrayLike,
+        X: Any,
         columns: tuple[int | str, int | str] = (0, 1),
         *,
         n_points: int = 20,
@@ -79,7 +78,7 @@ class ScoreFieldDisplay:
         """
         rows = check_rows(estimator, X)
         labels = list(getattr(estimator, "feature_names_in_", range(rows.shape[1])))
-        pair = [labels.index(c) if c in labels else c for c in columns]
+        pair: list[Any] = [labels.index(c) if c in labels else c for c in columns]
         if len(set(pair)) != 2 or not set(pair) <= set(range(rows.shape[1])) or n_points < 2:
             raise ValueError(
                 f"A score field needs two different columns out of {labels} (or their numbers) "

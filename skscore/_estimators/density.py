@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from inspect import signature
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,8 +20,8 @@ from skscore._changes.standardizer import Standardizer
 from skscore._changes.ties import column_ties
 from skscore._densities import (
     CLOSED_FORMS,
-    EUCLIDEAN,
     closed_form,
+    draws_by_seed,
     is_mixture,
     is_plain_pipeline,
     why_no_log_density,
@@ -36,18 +36,20 @@ from skscore._validation import (
     FrozenEstimator,
     available_if,
     check_fitted,
-    check_metric,
-    check_metric_rows,
     check_n_samples,
     check_rows,
     check_weights,
     finite_results,
     first_rows,
     integer_seeds,
+    metric_for,
     unwrapped,
 )
 from skscore.exceptions import DegenerateColumnsWarning, SupportWarning
 from skscore.metrics import log_likelihood_scorer
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _LARGEST = 1e150  # level: its square is finite
 _SPOILT = 1e-3  # part of a column's variance above which reg_covar is reported
@@ -61,12 +63,7 @@ def _has_levels(estimator: DensityScoreEstimator) -> bool:
 
 def _can_sample(estimator: DensityScoreEstimator) -> bool:
     density = estimator._density()
-    if isinstance(density, KernelDensity):  # draws the same for other kernels and metrics
-        right = density.kernel in ("gaussian", "tophat") and density.metric in EUCLIDEAN
-    else:
-        taken = signature(density.sample).parameters  # AttributeError where it has none
-        right = "random_state" in taken or "random_state" in density.get_params(deep=False)
-    if not right:
+    if not draws_by_seed(density):
         raise AttributeError(f"{density!r} has no sample that takes a seed.")
     return True
 
@@ -135,9 +132,7 @@ class DensityScoreEstimator(SetOutput, BaseEstimator):
     def __init__(self, density: Any) -> None:
         self.density = density
 
-    def fit(
-        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
-    ) -> DensityScoreEstimator:
+    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the density to rows.
 
         Parameters
@@ -205,10 +200,11 @@ class DensityScoreEstimator(SetOutput, BaseEstimator):
     def _law(self, X: Any = None, sigma: float | None = None) -> ClosedForm | Differences:
         """What is known of the density with noise; X shows what the density takes for rows."""
         density = self._density()
-        if self._has_closed_form():
-            law = closed_form(density)
-        else:
-            law = Differences(density, self._standardizer, X)
+        law: ClosedForm | Differences = (
+            closed_form(density)
+            if self._has_closed_form()
+            else Differences(density, self._standardizer, X)
+        )
         return law if sigma is None else law.noised(_check_level(sigma))
 
     def score_function(self, X: ArrayLike, sigma: float | None = None) -> np.ndarray:
@@ -247,9 +243,7 @@ class DensityScoreEstimator(SetOutput, BaseEstimator):
         ndarray of shape (n_samples,)
         """
         rows = check_rows(self, X)
-        M = check_metric(np.eye(rows.shape[1]) if metric is None else metric, rows.shape[1])
-        if M.ndim == 3:
-            check_metric_rows(M, len(rows))
+        M = metric_for(rows, metric)
         return self._finite(self._law(X, sigma).score_divergence(rows, M), "score_divergence")
 
     @available_if(_has_levels)
@@ -416,7 +410,7 @@ def _fitted(density: Any, rows: np.ndarray, weights: np.ndarray | None) -> Any:
 def _measured(rows: np.ndarray, weights: np.ndarray | None, names: list[str]) -> Standardizer:
     """Location and covariance as the trained estimators measure them."""
     rows, weights, places = merged_rows(rows, weights)
-    ties = column_ties(rows, weights, np.sum(places >= 0))
+    ties = column_ties(rows, weights, int(np.sum(places >= 0)))
     return Standardizer.fit(rows, weights, names=names, ties=ties)
 
 

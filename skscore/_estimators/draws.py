@@ -43,6 +43,10 @@ HOME = this_process()
 """The process that has imported the package; one that is forked from it has another number."""
 
 
+def _fresh_entropy() -> int:
+    return sum(int(w) << 32 * i for i, w in enumerate(np.random.SeedSequence().generate_state(4)))
+
+
 class SamplingStream:
     """Seeds for calls of `sample` without one: two integers, a seed and a counter.
 
@@ -61,8 +65,7 @@ class SamplingStream:
 
     def _start_anew_elsewhere(self) -> None:
         if self.process != this_process():
-            seed = int(np.random.SeedSequence().entropy)
-            self.seed, self.counter, self.process = seed, 0, this_process()
+            self.seed, self.counter, self.process = _fresh_entropy(), 0, this_process()
 
     def next(self, random_state: Any) -> int:
         """A seed from `random_state`, or the next one of the stream where that is None."""

@@ -8,21 +8,26 @@ the kind shows.  A plain ``Pipeline`` has no such place.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from sklearn.base import BaseEstimator
 
 from skscore._messages import warn_user
 from skscore.exceptions import ScoreKindWarning
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 _DENSITY, _CRITERION = "the mean log-density", "Hyvarinen's criterion"
 
 
-class OneKindOfScore:
+class OneKindOfScore(BaseEstimator):
     """An estimator with a part that decides what `score` is, and that ``set_params`` may replace.
 
     `score` is to call `_warn_of_kind`.
     """
 
-    def set_params(self, **params: Any) -> Any:
+    def set_params(self, **params: Any) -> Self:
         """Set parameters of this estimator, or of those that it holds.
 
         Parameters

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skscore._validation import CONTAINERS, container_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class SetOutput:
     """`set_output` for estimators that draw rows."""
 
-    def set_output(self, *, transform: str | None = None) -> Any:
+    def set_output(self, *, transform: str | None = None) -> Self:
         """Set the container of drawn and denoised rows; frames have the names of the columns.
 
         Parameters

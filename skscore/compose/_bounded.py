@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +14,9 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 
 from skscore._messages import column_names
 from skscore._validation import check_rows, check_unnamed_rows, finite_results, first_rows
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Range = tuple[float | None, float | None]
 
@@ -68,7 +72,7 @@ class BoundedTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def __init__(self, bounds: Any) -> None:
         self.bounds = bounds
 
-    def fit(self, X: ArrayLike, y: object = None) -> BoundedTransformer:
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Check the bounds and the rows; nothing is learnt.
 
         Parameters
@@ -196,7 +200,7 @@ def _ranges(bounds: Any, d: int, names: list[str]) -> list[Range]:
 def _is_range(pair: Any) -> bool:
     if not isinstance(pair, (list, tuple, np.ndarray)) or len(pair) != 2:
         return False
-    return all(end is None or (isinstance(end, Real) and not np.isnan(end)) for end in pair)
+    return all(end is None or (isinstance(end, Real) and not math.isnan(end)) for end in pair)
 
 
 def _are_ranges(pairs: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,6 +24,9 @@ from skscore._validation import (
     rows_like,
     solved_results,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class FlowTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -84,9 +87,7 @@ class FlowTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.tol = tol
         self.random_state = random_state
 
-    def fit(
-        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
-    ) -> FlowTransformer:
+    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Fit a clone of the estimator; a frozen one is only taken over.
 
         Parameters
@@ -179,10 +180,18 @@ class Flow(Change):
         normal = -0.5 * (np.square(y) + np.log(2 * np.pi)).sum(axis=1)
         return self.transformer.estimator_.score_samples(rows_like(self._input, X)) - normal
 
-    def _refuse(self, *_: Any) -> np.ndarray:
-        raise ValueError(
-            "Behind FlowTransformer there are log-densities and samples, but no scores: its "
-            "Jacobian is not formed."
-        )
+    def pull_score(self, X: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        raise _without_jacobian()
 
-    pull_score = push = curvature = _refuse
+    def push(self, X: np.ndarray, V: np.ndarray) -> np.ndarray:
+        raise _without_jacobian()
+
+    def curvature(self, X: np.ndarray, scores: np.ndarray, M: np.ndarray) -> np.ndarray:
+        raise _without_jacobian()
+
+
+def _without_jacobian() -> ValueError:
+    return ValueError(
+        "Behind FlowTransformer there are log-densities and samples, but no scores: its "
+        "Jacobian is not formed."
+    )

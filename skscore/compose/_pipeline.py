@@ -254,7 +254,7 @@ class DensityPipeline(SetOutput, OneKindOfScore, Pipeline):
         """Fit the transformers, and try what they do to rows, before the last step is fitted."""
         look = look_at(X)
         Xt = super()._fit(X, *args, **kwargs)
-        self._passage = passage_through(self.steps[:-1], look, column_names(X, X.shape[1]), Xt)
+        self._passage = passage_through(self.steps[:-1], look, column_names(X, look.shape[1]), Xt)
         return Xt
 
     @property

@@ -19,6 +19,8 @@ receiver operating characteristic curves (the standard error).
 
 from __future__ import annotations
 
+from typing import Literal, overload
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
@@ -29,6 +31,18 @@ _BLOCK, _ROW_BLOCK = 256, 4096
 _DIGITS = 9  # of a distance; equal rows need not be whitened to the last bit alike
 
 
+@overload
+def data_copying_share(
+    draws: ArrayLike,
+    train: ArrayLike,
+    held_out: ArrayLike,
+    *,
+    return_std_error: Literal[False] = False,
+) -> float: ...
+@overload
+def data_copying_share(
+    draws: ArrayLike, train: ArrayLike, held_out: ArrayLike, *, return_std_error: bool
+) -> float | tuple[float, float]: ...
 def data_copying_share(
     draws: ArrayLike,
     train: ArrayLike,
@@ -108,8 +122,8 @@ def _tables(**tables: ArrayLike) -> list[np.ndarray]:
 
 def _placements(values: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Share of the sorted `others` below each value, those equal to it by halves."""
-    sides = (np.searchsorted(others, values, side) for side in ("left", "right"))
-    return sum(sides) / (2 * len(others))
+    below, up_to = np.searchsorted(others, values), np.searchsorted(others, values, "right")
+    return (below + up_to) / (2 * len(others))
 
 
 def _mean_variance(values: np.ndarray) -> float:

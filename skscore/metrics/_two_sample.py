@@ -51,7 +51,8 @@ class TestResult(NamedTuple):
     statistic: float
     pvalue: float
 
-    __test__ = False  # pytest takes the name for a class of tests
+
+TestResult.__test__ = False  # type: ignore[attr-defined]  # for pytest it is no class of tests
 
 
 def maximum_mean_discrepancy(
@@ -321,7 +322,7 @@ def bandwidth_of(bandwidth: float | str, rows: np.ndarray) -> float:
             )
         return median
     number = isinstance(bandwidth, Real) and not isinstance(bandwidth, bool)
-    if not (number and 0 < bandwidth < float("inf")):
+    if not (number and 0 < float(bandwidth) < float("inf")):
         raise ValueError(
             f'bandwidth must be "median" or a number in (0, inf). Got {bandwidth!r} instead.'
         )
