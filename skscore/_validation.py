@@ -11,7 +11,7 @@ import inspect
 import pickle
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -70,6 +70,7 @@ __all__ = [
     "first_rows",
     "importable",
     "integer_seeds",
+    "metric_for",
     "refuse_masked",
     "routed_weights",
     "routing_enabled",
@@ -272,6 +273,10 @@ def rows_of(
     return some_of(X, index), y if y is None else some_of(y, index), few
 
 
+@overload
+def check_metric(metric: None, n_features: int) -> None: ...
+@overload
+def check_metric(metric: ArrayLike, n_features: int) -> np.ndarray: ...
 def check_metric(metric: ArrayLike | None, n_features: int) -> np.ndarray | None:
     """A metric as float64, one or one for each row: symmetric and positive semi-definite."""
     if metric is None:
@@ -297,6 +302,13 @@ def check_metric_rows(metrics: np.ndarray, n_rows: int) -> np.ndarray:
     if len(metrics) != n_rows:
         raise ValueError(f"metric must have one matrix for each of {n_rows} rows: {len(metrics)}.")
     return metrics
+
+
+def metric_for(X: np.ndarray, metric: ArrayLike | None) -> np.ndarray:
+    """A metric for rows (n, d), one (d, d) or one for each (n, d, d); the identity for None."""
+    n, d = X.shape
+    M = check_metric(np.eye(d) if metric is None else metric, d)
+    return M if M.ndim == 2 else check_metric_rows(M, n)
 
 
 def rows_like(X: Any, rows: np.ndarray) -> Any:

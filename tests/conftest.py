@@ -13,3 +13,13 @@ torch.set_num_threads(1)  # two threads on shared cores are a hundred times slow
 @pytest.fixture
 def generator():
     return torch.Generator().manual_seed(0)
+
+
+LONG = "DenoisingScoreEstimator()-check_sample_weight_equivalence_on_dense_data"
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the one long check of scikit-learn's, whose cases it lists itself."""
+    for item in items:
+        if LONG in item.name:
+            item.add_marker(pytest.mark.slow)

@@ -1,5 +1,6 @@
 """The benchmark's harness on tiny tables: lines, resumption, failures, report."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "examples" / "benchmarks"
+pytestmark = pytest.mark.slow  # every call imports torch anew
 RING, OWN = ("ring", "gaussian_mixture"), ("own", "gaussian_mixture")
 
 
@@ -63,16 +65,43 @@ def test_a_cell_that_takes_too_long_is_recorded_and_the_others_go_on(ran, tmp_pa
     assert [r["error"] for r in lines(out)] == ["not done after 0.01 seconds"] * 2
 
 
-def test_report_has_tables_in_both_styles_paired_differences_and_pictures(ran, tmp_path):
-    out, _, done = ran
-    assert "### Held-out log-density, nats" in done.stdout
-    peers = [r | {"log_densities": np.subtract(r["log_densities"], 1).tolist()} for r in lines(out)]
-    ours = [r | {"contestant": "skscore"} for r in lines(out) if r["table"] == "own"]
-    both = tmp_path / "both.jsonl"
-    both.write_text("\n".join(map(json.dumps, ours + peers)))
-    tables = tmp_path / "tables.rst"
-    call("report.py", both, "--format", "rst", "--out", tables, "--pictures", tmp_path)
-    assert ".. list-table:: Held-out log-density, nats" in tables.read_text()
-    assert "   * - ring\n     -\n     - " in tables.read_text()  # no cell of ours: left empty
-    assert "     - +1.000\n     - 0.000\n" in tables.read_text()
+@pytest.fixture(scope="module")
+def results(ran, tmp_path_factory):
+    """Ours on one of the two tables, a peer a nat below it on two seeds."""
+    path = tmp_path_factory.mktemp("report") / "both.jsonl"
+    records = lines(ran[0])
+    ours = [r | {"contestant": "skscore"} for r in records if r["table"] == "own"]
+    peers = [r | {"log_densities": np.subtract(r["log_densities"], 1).tolist()} for r in records]
+    later = [r | {"seed": 1, "log_density": 2.0} for r in records if r["table"] == "own"]
+    path.write_text("\n".join(map(json.dumps, ours + peers + later)))
+    return path
+
+
+def read_csv(path):
+    with open(path, newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_report_writes_tables_as_data_with_paired_differences(results, tmp_path):
+    call("report.py", results, "--seed", 0, "--csv", tmp_path)
+    header, *rows = read_csv(tmp_path / "log_density.csv")
+    assert header == ["table", "skscore", "gaussian_mixture"]
+    assert {row[0]: row[1] for row in rows}["ring"] == ""  # no cell of ours: left empty
+    assert read_csv(tmp_path / "paired.csv")[1][-2:] == ["+1.000", "0.000"]
+
+
+def test_report_has_all_seeds_of_those_that_did_several(results, tmp_path):
+    call("report.py", results, "--seed", 0, "--csv", tmp_path)
+    header, *rows = read_csv(tmp_path / "seeds.csv")
+    assert header == ["table", "gaussian_mixture"]
+    cells = dict(rows)
+    assert cells["own"].endswith(", 2.00")
+    assert cells["ring"].endswith(", --")
+
+
+def test_report_has_tables_to_read_and_pictures(ran, results, tmp_path):
+    assert "### Held-out log-density, nats" in ran[2].stdout
+    tables = tmp_path / "tables.md"
+    call("report.py", results, "--out", tables, "--pictures", tmp_path)
+    assert "### Paired differences: skscore minus the best peer" in tables.read_text()
     assert {p.name for p in tmp_path.glob("*.png")} == {"accuracy.png", "evaluation.png"}

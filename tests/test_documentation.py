@@ -1,5 +1,6 @@
-"""Docstrings say what there is."""
+"""Docstrings and pages say what there is."""
 
+import csv
 import inspect
 import pkgutil
 import re
@@ -25,6 +26,7 @@ from skscore import (
 
 CLASSES = [thing for name in skscore.__all__ if inspect.isclass(thing := getattr(skscore, name))]
 REFERENCE = Path(__file__).parent.parent / "docs" / "api.rst"
+BENCHMARKS = REFERENCE.with_name("benchmarks.rst")
 MODULES = [
     compose,
     datasets,
@@ -81,6 +83,17 @@ def test_the_reference_has_every_public_name_and_no_other():
     assert len(described) == len(set(described))
     modules = [skscore, exceptions, model_selection, *MODULES]
     assert set(described) == {name for module in modules for name in module.__all__}
+
+
+def test_the_page_of_the_benchmark_reads_the_tables_there_are():
+    asked = re.findall(r":file: benchmarks/(\S+)", BENCHMARKS.read_text())
+    files = {path.name: path for path in BENCHMARKS.with_suffix("").iterdir()}
+    assert asked
+    assert set(asked) <= set(files)
+    for path in files.values():
+        header, *rows = csv.reader(path.read_text().splitlines())
+        assert rows
+        assert {len(row) for row in rows} == {len(header)}
 
 
 def test_every_public_module_says_what_is_public():

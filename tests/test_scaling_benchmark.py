@@ -32,6 +32,13 @@ def test_slopes_are_those_of_powers(scaling):
     assert slope == pytest.approx(expected)
 
 
+def test_slopes_of_the_documentation_have_names_and_ranges(scaling):
+    cells = [{"against": "rows", "size": s, "seconds_per_epoch": 2.0 * s} for s in (1000, 4000)]
+    header, row = scaling.slope_rows(cells)
+    assert len(header) == len(row)
+    assert row == ["rows, 1,000 to 4,000", "an epoch", "1.00", "1.00"]
+
+
 def test_the_cost_of_a_step_is_a_ratio(monkeypatch):
     monkeypatch.syspath_prepend(FOLDER)
     measure = importlib.import_module("step_cost").measure

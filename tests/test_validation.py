@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 
 from skscore._validation import (
     check_metric,
+    check_picklable,
     check_rows,
     check_unnamed_rows,
     check_weights,
@@ -204,3 +205,16 @@ def test_only_what_has_an_importable_name_is_importable():
     assert importable(Est)
     assert not importable(lambda: None)
     assert not importable(test_only_what_has_an_importable_name_is_importable.__class__.__call__)
+
+
+class Holder(BaseEstimator):
+    def __init__(self, held=None, other=1):
+        self.held = held
+        self.other = other
+
+
+def test_parameters_that_no_pickle_takes_are_named():
+    check_picklable(Holder(np.sqrt))
+    words = "The 'held' parameter of Holder must be something that can be pickled.* Got <function"
+    with pytest.raises(ValueError, match=words):
+        check_picklable(Holder(lambda x: x))

@@ -1,12 +1,14 @@
 """Tables and pictures of the lines that ``run.py`` writes.
 
-``python report.py results.jsonl [more.jsonl] [--format rst] [--out FILE] [--pictures FOLDER]``.
-Numbers are means over the seeds that a contestant has done; the best of a table is bold.
+``python report.py results.jsonl [more.jsonl] [--seed 0] [--out FILE] [--csv FOLDER]``, and
+``--pictures FOLDER``.
+Numbers are means over the seeds that a contestant has done; the best of each row is bold.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import sys
 from collections.abc import Iterable
@@ -36,6 +38,7 @@ METRICS = {
 PERFECT = {"two_sample_accuracy": 0.5}  # what is below is noise, not better
 UNRANKED = ("solver_error",)
 Grid = dict[tuple[str, str], float]
+Rows = list[list[str]]  # a header and lines
 
 
 def read(paths: Iterable[str]) -> list[dict]:
@@ -113,13 +116,48 @@ def failed_rows(records: list[dict]) -> list[list[str]]:
     return [["contestant", "table", "seed", "error"], *cells]
 
 
-def text(records: list[dict], style: str = "md") -> str:
-    """All tables, as Markdown (``md``) or as list-tables of reStructuredText (``rst``)."""
-    parts = [(title, metric_rows(records, field)) for field, (title, *_) in METRICS.items()]
-    parts.insert(1, (f"Paired differences: {OURS} minus the best peer", paired_rows(records)))
-    parts.append(("Cells that failed", failed_rows(records)))
-    draw = _markdown if style == "md" else _list_table
-    return "\n".join(draw(title, rows) for title, rows in parts if len(rows) > 1)
+def seed_rows(records: list[dict]) -> list[list[str]]:
+    """Log-densities of all seeds in one cell, for contestants that have done more than one."""
+    found = {
+        (r["table"], r["contestant"], r["seed"]): r["log_density"]
+        for r in records
+        if "log_density" in r
+    }
+    seeds = sorted({seed for _, _, seed in found})
+    pairs = {(contestant, seed) for _, contestant, seed in found}
+    contestants = [c for c in CONTESTANTS if sum(c == name for name, _ in pairs) > 1]
+    rows = [["table", *contestants]]
+    for table in dict.fromkeys(table for table, _, _ in found) if contestants else ():
+        values = [[found.get((table, c, seed)) for seed in seeds] for c in contestants]
+        rows.append([table, *(", ".join(map(_two_digits, cell)) for cell in values)])
+    return rows
+
+
+def _two_digits(value: float | None) -> str:
+    return "--" if value is None else f"{value:.2f}"
+
+
+def all_tables(records: list[dict], seed: int | None = None) -> dict[str, tuple[str, Rows]]:
+    """Titles and rows of all tables that have any, by name; of one seed where it is given."""
+    of_seed = [r for r in records if seed in (None, r["seed"])]
+    parts = {name: (title, metric_rows(of_seed, name)) for name, (title, *_) in METRICS.items()}
+    parts["paired"] = f"Paired differences: {OURS} minus the best peer", paired_rows(of_seed)
+    parts["seeds"] = "Held-out log-density on each seed, nats (-- was not run)", seed_rows(records)
+    parts["failed"] = "Cells that failed", failed_rows(of_seed)
+    return {name: part for name, part in parts.items() if len(part[1]) > 1}
+
+
+def text(records: list[dict], seed: int | None = None) -> str:
+    """All tables as Markdown."""
+    return "\n".join(_markdown(*part) for part in all_tables(records, seed).values())
+
+
+def write_csv(records: list[dict], folder: Path, seed: int | None = None) -> None:
+    """All tables as files ``<name>.csv``, which docs/benchmarks.rst reads; others stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (_, rows) in all_tables(records, seed).items():
+        with open(folder / f"{name}.csv", "w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def _markdown(title: str, rows: list[list[str]]) -> str:
@@ -128,27 +166,22 @@ def _markdown(title: str, rows: list[list[str]]) -> str:
     return "\n".join([f"### {title}", "", *lines, ""])
 
 
-def _list_table(title: str, rows: list[list[str]]) -> str:
-    lines = [f".. list-table:: {title}", "   :header-rows: 1", ""]
-    for first, *others in rows:
-        lines.append(f"   * - {first}")
-        lines += [f"     - {cell}".rstrip() for cell in others]
-    return "\n".join([*lines, ""])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", nargs="+")
-    parser.add_argument("--format", choices=["md", "rst"], default="md")
+    parser.add_argument("--seed", type=int, help="only this seed (default: means over all)")
     parser.add_argument("--out", help="a file for the tables (default: they are printed)")
+    parser.add_argument("--csv", help="a folder for the tables as data, a file each")
     parser.add_argument("--pictures", help="a folder for the pictures (default: none are drawn)")
     asked = parser.parse_args()
     records = read(asked.results)
-    tables = text(records, asked.format)
+    tables = text(records, asked.seed)
     if asked.out:
         Path(asked.out).write_text(tables)
     else:
         sys.stdout.write(tables)
+    if asked.csv:
+        write_csv(records, Path(asked.csv), asked.seed)
     if asked.pictures:
         pictures.draw_all(records, Path(asked.pictures))
 

@@ -8,10 +8,11 @@ of rows, an epoch grows in proportion; the exact trace of a network of two hidde
 steps of the sliced and denoising losses, grow with the columns through the first and last layer
 only; the implicit loss takes a backward pass for each column.
 
-    python examples/benchmarks/scaling.py [--quick] [--picture scaling.png]
+    python examples/benchmarks/scaling.py [--quick] [--picture scaling.png] [--csv docs/benchmarks]
 """
 
 import argparse
+import csv
 import json
 import resource
 import subprocess
@@ -52,6 +53,17 @@ FULL = {
 }
 QUICK = {"rows": [1000, 4000], "columns": [2, 8], "width": [16, 32]}
 LABELS = {"rows": "rows n", "columns": "columns d", "width": "units of a hidden layer"}
+MEASURES = {
+    "seconds_per_1000_steps": "a step",
+    "seconds_per_epoch": "an epoch",
+    "denoising_us": "denoising step",
+    "sliced_us": "sliced step",
+    "implicit_us": "implicit step, exact trace by products",
+    "divergence_us": "exact divergence, two hidden layers",
+    "score_us": "log-density of a row",
+    "step_us": "a step",
+}
+"""What the slopes of the documentation are called there."""
 PANELS = [
     ("rows", ["seconds_per_1000_steps", "seconds_per_epoch", "fit_seconds"], "seconds"),
     ("rows", ["extra_mb", "data_mb"], "MiB above an idle process"),
@@ -179,6 +191,17 @@ def slopes(cells):
     return found
 
 
+def slope_rows(cells):
+    """A header, and a line for each slope that the documentation has."""
+    rows = [["against", "measure", "all", "upper half"]]
+    for slope in (found for found in slopes(cells) if found["slope_of"] in MEASURES):
+        sizes = [cell["size"] for cell in cells if cell["against"] == slope["against"]]
+        against = f"{slope['against']}, {min(sizes):,} to {max(sizes):,}"
+        numbers = [f"{slope[part]:.2f}" for part in ("all", "upper")]
+        rows.append([against, MEASURES[slope["slope_of"]], *numbers])
+    return rows
+
+
 def draw(cells, path):
     figure, axes = plt.subplots(1, len(PANELS), figsize=(4.5 * len(PANELS), 4))
     for ax, (kind, names, unit) in zip(axes, PANELS, strict=True):
@@ -197,6 +220,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run at all")
     parser.add_argument("--picture", default="scaling.png")
+    parser.add_argument("--csv", help="a folder for the slopes as data, growth.csv")
     parser.add_argument("--cell", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.cell:
@@ -210,6 +234,9 @@ def main(arguments=None):
             print(json.dumps(cells[-1]), flush=True)
     for slope in slopes(cells):
         print(json.dumps(slope), flush=True)
+    if options.csv:
+        with open(Path(options.csv) / "growth.csv", "w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(slope_rows(cells))
     draw(cells, options.picture)
 
 

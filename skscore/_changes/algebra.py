@@ -1,39 +1,39 @@
-r"""Changes of variables: what a fitted transformer does to a density.
+"""Changes of variables: what a fitted transformer does to a density.
 
-A row x becomes ``y = T(x)`` with the Jacobian ``J = dy/dx``.  A density q of y, its score s(y)
-and the Jacobian H of that become, in the space of x,
-
-    log p(x)      = log q(y) + log |det J|
-    score         = J' s + grad log |det J|
-    tr(M grad s)  = tr(J M J' H) + sum_k s_k tr(M grad^2 T_k) + tr(M grad^2 log |det J|)
-
-So metrics are pushed forward and scores are pulled back; the last two terms are the
-*curvature* of the change.  The domain of T is where a row of x may lie, its image where a
-row of y may: beyond the first the density of x is zero, and mass that q has beyond the
-second is no row of x.
+A transformer is a map of rows (:mod:`skscore._changes.maps`) with ends: its domain is where a row
+x may lie, its image where ``y = T(x)`` may.  Beyond the first the density of x is zero, and mass
+that a density of y has beyond the second is no row of x.
 
 :class:`Change` is the contract, with one member for each form of T; which transformer has
-which form is written in ``_scikit``.
+which form is written in ``compose/_scikit``.
 """
 
 from __future__ import annotations
 
 import copy
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from skscore._changes.maps import (
+    Asked,
+    Composition,
+    LinearMap,
+    Local,
+    LocalColumns,
+    LocalMap,
+    Map,
+    Slopes,
+)
 from skscore._validation import rows_like, without_rows
 
 Ends = tuple[Any, Any]
 
 
-Slopes = tuple[np.ndarray, np.ndarray, np.ndarray]
-
-
-class Change(ABC):
+class Change(Map):
     """A fitted transformer as a change of variables, on float64 arrays of rows (n, d).
 
     It is given copies of rows: one made with ``copy=False`` writes to them.
@@ -75,21 +75,9 @@ class Change(ABC):
         """Which rows are in the image, (n,)."""
         return np.ones(len(Y), dtype=bool)
 
-    @abstractmethod
-    def log_det(self, X: np.ndarray) -> np.ndarray:
-        """``log |det J|``, (n,)."""
-
-    @abstractmethod
-    def pull_score(self, X: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """``J' s + grad log |det J|`` for scores at T(x), (n, d)."""
-
-    @abstractmethod
-    def push(self, X: np.ndarray, V: np.ndarray) -> np.ndarray:
-        """``J V`` for columns V, (d, m) or (n, d, m); (d, m) again where that is so for all x."""
-
-    @abstractmethod
-    def curvature(self, X: np.ndarray, scores: np.ndarray, M: np.ndarray) -> np.ndarray:
-        """``sum_k s_k tr(M grad^2 T_k) + tr(M grad^2 log |det J|)``, (n,)."""
+    def at(self, X: np.ndarray) -> Local:
+        """The change at rows X, for several questions about the same rows."""
+        return Asked(self, X)
 
     def names(self, names: list[str]) -> list[str]:
         """What to call the columns of y in messages, where those of x have the given names."""
@@ -99,18 +87,13 @@ class Change(ABC):
         """Names of the columns of x in which the map jumps over a value."""
         return []
 
-    def push_metric(self, X: np.ndarray, M: np.ndarray) -> np.ndarray:
-        """``J M J'``, (d, d) or (n, d, d)."""
-        pushed = self.push(X, np.swapaxes(self.push(X, M), -1, -2))
-        return 0.5 * (pushed + np.swapaxes(pushed, -1, -2))
-
 
 def float_rows(rows: Any) -> np.ndarray:
     """Rows of an array or a data frame, (n, d) float64."""
     return np.asarray(rows, dtype=np.float64)
 
 
-class Linear(Change):
+class Linear(LinearMap, Change):
     """``y = x A + b``.
 
     Parameters
@@ -132,28 +115,15 @@ class Linear(Change):
     """
 
     def __init__(self, transformer: Any, X: Any, matrix: np.ndarray) -> None:
-        super().__init__(transformer, X)
-        self._matrix = matrix
-        self._log_det = np.linalg.slogdet(matrix)[1]
+        Change.__init__(self, transformer, X)
+        LinearMap.__init__(self, matrix.T, np.linalg.slogdet(matrix)[1])
 
     def names(self, names: list[str]) -> list[str]:
-        alone = (self._matrix == np.diag(self._matrix.diagonal())).all()
+        alone = (self._jacobian == np.diag(self._jacobian.diagonal())).all()
         return names if alone else super().names(names)
 
-    def log_det(self, X: np.ndarray) -> np.ndarray:
-        return np.full(len(X), self._log_det)
 
-    def pull_score(self, X: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        return scores @ self._matrix.T
-
-    def push(self, X: np.ndarray, V: np.ndarray) -> np.ndarray:
-        return self._matrix.T @ V
-
-    def curvature(self, X: np.ndarray, scores: np.ndarray, M: np.ndarray) -> np.ndarray:
-        return np.zeros(len(X))
-
-
-class Columnwise(Change):
+class Columnwise(LocalMap, Change):
     """``y_j = T_j(x_j)``, each column by itself; a member says its slopes.
 
     Parameters
@@ -195,26 +165,34 @@ class Columnwise(Change):
         low, high = self._image
         return ((low < Y) & (high > Y)).all(axis=1)
 
-    def log_det(self, X: np.ndarray) -> np.ndarray:
-        return np.log(np.abs(self.slopes(X)[0])).sum(axis=1)
+    def at(self, X: np.ndarray) -> Local:
+        return _ByFormula(self, X)
 
-    def pull_score(self, X: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        a, r, _ = self.slopes(X)
-        return a * scores + r
 
-    def push(self, X: np.ndarray, V: np.ndarray) -> np.ndarray:
-        return self.slopes(X)[0][:, :, None] * V
+class _ByFormula(LocalColumns):
+    """Columns whose slopes a change states."""
 
-    def curvature(self, X: np.ndarray, scores: np.ndarray, M: np.ndarray) -> np.ndarray:
-        a, r, c = self.slopes(X)
-        return (np.diagonal(M, axis1=-2, axis2=-1) * (scores * a * r + c)).sum(axis=1)
+    def __init__(self, change: Columnwise, rows: np.ndarray) -> None:
+        super().__init__(rows)
+        self._change = change
+
+    @cached_property
+    def image(self) -> np.ndarray:
+        return self._change.transform(self.rows)
+
+    @cached_property
+    def slopes(self) -> Slopes:
+        return self._change.slopes(self.rows)
+
+    def log_det(self) -> np.ndarray:
+        return np.log(np.abs(self.slopes[0])).sum(axis=1)
 
 
 def _unbounded(ends: Ends) -> bool:
     return all(bool(np.isinf(end).all()) for end in ends)
 
 
-class Chain(Change):
+class Chain(Composition, Change):
     """One change after another, as in a pipeline.
 
     Parameters
@@ -229,6 +207,10 @@ class Chain(Change):
         self.smooth = all(change.smooth for change in self._changes)
         self.exact = all(change.exact for change in self._changes)
 
+    @property
+    def parts(self) -> Sequence[Change]:
+        return self._changes
+
     def names(self, names: list[str]) -> list[str]:
         for change in self._changes:
             names = change.names(names)
@@ -241,55 +223,12 @@ class Chain(Change):
             names = change.names(names)
         return found
 
-    def _states(self, X: np.ndarray) -> list[np.ndarray]:
-        """The rows before each change."""
-        states = []
-        for change in self._changes:
-            states.append(X)
-            X = change.transform(X)
-        return states
-
-    def transform(self, X: np.ndarray) -> np.ndarray:
-        for change in self._changes:
-            X = change.transform(X)
-        return X
-
-    def inverse_transform(self, Y: np.ndarray) -> np.ndarray:
-        for change in reversed(self._changes):
-            Y = change.inverse_transform(Y)
-        return Y
-
     def inside(self, X: np.ndarray) -> np.ndarray:
         return _passed([(c.inside, c.transform, c.everywhere) for c in self._changes], X)
 
     def reaches(self, Y: np.ndarray) -> np.ndarray:
         back = reversed(self._changes)
         return _passed([(c.reaches, c.inverse_transform, c.onto) for c in back], Y)
-
-    def log_det(self, X: np.ndarray) -> np.ndarray:
-        states = zip(self._changes, self._states(X), strict=True)
-        return sum((change.log_det(x) for change, x in states), np.zeros(len(X)))
-
-    def pull_score(self, X: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        for change, x in zip(self._changes[::-1], self._states(X)[::-1], strict=True):
-            scores = change.pull_score(x, scores)
-        return scores
-
-    def push(self, X: np.ndarray, V: np.ndarray) -> np.ndarray:
-        for change, x in zip(self._changes, self._states(X), strict=True):
-            V = change.push(x, V)
-        return V
-
-    def curvature(self, X: np.ndarray, scores: np.ndarray, M: np.ndarray) -> np.ndarray:
-        states, metrics = self._states(X), []
-        for change, x in zip(self._changes, states, strict=True):
-            metrics.append(M)
-            M = change.push_metric(x, M)
-        total = np.zeros(len(X))
-        for change, x, M in zip(self._changes[::-1], states[::-1], metrics[::-1], strict=True):
-            total += change.curvature(x, scores, M)
-            scores = change.pull_score(x, scores)
-        return total
 
 
 def _passed(gates: list[tuple[Callable, Callable, bool]], rows: np.ndarray) -> np.ndarray:
@@ -354,7 +293,8 @@ class Blocks(Change):
         return np.all([change.reaches(Y[:, o]) for change, _, o in self._parts], axis=0)
 
     def log_det(self, X: np.ndarray) -> np.ndarray:
-        return sum(change.log_det(X[:, inputs]) for change, inputs, _ in self._parts)
+        parts = (change.log_det(X[:, inputs]) for change, inputs, _ in self._parts)
+        return sum(parts, np.zeros(len(X)))
 
     def pull_score(self, X: np.ndarray, scores: np.ndarray) -> np.ndarray:
         pulled = np.empty_like(scores)
@@ -371,7 +311,8 @@ class Blocks(Change):
         return pushed
 
     def curvature(self, X: np.ndarray, scores: np.ndarray, M: np.ndarray) -> np.ndarray:
-        return sum(
+        parts = (
             change.curvature(X[:, i], scores[:, o], M[..., i[:, None], i])
             for change, i, o in self._parts
         )
+        return sum(parts, np.zeros(len(X)))

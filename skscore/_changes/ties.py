@@ -13,9 +13,7 @@ from skscore.exceptions import TiesWarning
 TIES = 0.05
 """Part of repeated values above which a column is reported."""
 
-
 _TIES_ROWS = 100_000
-_HEAVY_SHARE = 0.01
 _MANY = 10  # rows that a value of a lattice stands for, where no different rows share it
 
 

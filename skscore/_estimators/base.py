@@ -344,28 +344,26 @@ class BaseScoreEstimator(SetOutput, BaseEstimator, ABC):
         check_fitted(self)
         at = self._standardizer.at
         return self._map(
-            "score_function", X, lambda net, z, x: at(x).score(net.score(z)), self._open(sigma)
+            "score_function", X, lambda net, z, x: at(x).pull_score(net.score(z)), self._open(sigma)
         )
 
     def _score_divergence(
         self, X: ArrayLike, metric: ArrayLike | None, sigma: float | None = None
     ) -> np.ndarray:
         check_fitted(self)
-        M, standardizer = check_metric(metric, self.n_features_in_), self._standardizer
-        name, network, at = "score_divergence", self._open(sigma), standardizer.at
-        if M is not None and M.ndim == 3:
-            rows = check_rows(self, X)
-            M = check_metric_rows(M, len(rows))
-            jacobians = self._map(name, X, lambda net, z, _: net.jacobian(z), network)
-            scores = self._map(name, X, lambda net, z, _: net.score(z), network)
-            return at(rows).traces(jacobians, scores, M)
-        if standardizer.margins is None:
-            v = standardizer.directions(M)
-            return self._map(name, X, lambda net, z, _: net.score_and_divergence(z, v)[1], network)
-        M = np.eye(self.n_features_in_) if M is None else M
-        return self._map(
-            name, X, lambda net, z, x: at(x).traces(net.jacobian(z), net.score(z), M), network
-        )
+        M, at = check_metric(metric, self.n_features_in_), self._standardizer.at
+        network, X = self._open(sigma), check_rows(self, X)
+        each = M is not None and M.ndim == 3
+        if each:
+            check_metric_rows(M, len(X))
+
+        def divergence(index: np.ndarray) -> np.ndarray:
+            here = at(X[index])
+            return here.in_metric(M[index] if each else M).measure(network, here.image)[1]
+
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = apply_in_chunks(divergence, np.arange(len(X)))
+        return finite_results(values, f"score_divergence of {type(self).__name__}")
 
     def _denoise(self, X: ArrayLike, sigma: float) -> np.ndarray:
         """Tweedie's formula at a level of Gaussian noise, within the plane of the rows.
@@ -403,7 +401,7 @@ class BaseScoreEstimator(SetOutput, BaseEstimator, ABC):
             In nats.
         """
         check_fitted(self)
-        volume = self._standardizer.log_volume
+        volume = self._standardizer.log_det
         return self._map("energy", X, lambda net, z, x: net.energy(z) - volume(x), self._open())
 
     @available_if(_is_conservative)

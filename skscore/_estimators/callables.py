@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,40 @@ from skscore.noise import VarianceExploding, solver_angles
 from skscore.samplers import Chains, ReverseSampler, Sampler
 
 _LEAST_EIGENVALUE = 1e-14  # of a correlation matrix
+
+
+Shown = tuple[np.ndarray, float]
+"""Location (d,) and root mean square deviation of rows that a sampler was shown."""
+
+
+@dataclass(frozen=True)
+class ChainRun:
+    """Chains by a score at one noise level (None where none is known), and how long they are."""
+
+    sampler: Sampler
+    sigma: float | None
+    burn_in: int | None
+    thin: int
+    n_draws: int = 1
+
+    def of(self, n_draws: int) -> ChainRun:
+        """The same with so many draws of every chain."""
+        return replace(self, n_draws=n_draws)
+
+    @property
+    def steps(self) -> dict[str, int | None]:
+        """What :func:`skscore.samplers.run_chains` is told of their length."""
+        return {"burn_in": self.burn_in, "thin": self.thin, "n_draws": self.n_draws}
+
+
+@dataclass(frozen=True)
+class ReverseRun:
+    """Draws from noise down all levels."""
+
+    sampler: ReverseSampler
+    n_samples: int
+    n_steps: int
+    shown: Shown | None
 
 
 @dataclass(frozen=True)
@@ -57,11 +91,15 @@ def seed_of(rng: np.random.RandomState) -> int:
     return int(rng.randint(2**31 - 1))
 
 
-def descent(sampler: ReverseSampler, n_steps: int) -> tuple[list[float], tuple[float, float]]:
+def descent(run: ReverseRun) -> tuple[list[float], tuple[float, float]]:
     """Angles of the steps of a score that brings no process of its own, and the range of levels."""
     process = VarianceExploding()
     angles = solver_angles(
-        process.grid, process, n_steps, *process.sigma_range, from_infinity=sampler.from_infinity
+        process.grid,
+        process,
+        run.n_steps,
+        *process.sigma_range,
+        from_infinity=run.sampler.from_infinity,
     )
     return angles, process.sigma_range
 
@@ -69,10 +107,9 @@ def descent(sampler: ReverseSampler, n_steps: int) -> tuple[list[float], tuple[f
 def chains_by(
     score: Callable[[np.ndarray], Any],
     coordinates: Coordinates,
-    sampler: Sampler,
+    run: ChainRun,
     starts: np.ndarray,
     rng: np.random.RandomState,
-    steps: dict[str, int | None],
 ) -> tuple[np.ndarray, Chains]:
     """Chains by a score of rows x, in the coordinates z."""
     enter, leave = coordinates.enter, coordinates.leave
@@ -80,7 +117,9 @@ def chains_by(
     def standardized_score(z: np.ndarray) -> np.ndarray:
         return coordinates.score(checked_scores(score(leave(z)), z))
 
-    chains = run_callable_chains(sampler, standardized_score, enter(starts), seed_of(rng), **steps)
+    chains = run_callable_chains(
+        run.sampler, standardized_score, enter(starts), seed_of(rng), **run.steps
+    )
     return leave(array(chains.draws)), chains
 
 
@@ -95,7 +134,7 @@ def checked_scores(scores: Any, rows: np.ndarray) -> np.ndarray:
     return scores
 
 
-def at_level(score: Callable[..., Any], sigma: float) -> Callable[[np.ndarray], Any]:
+def at_level(score: Callable[..., Any], sigma: float | None) -> Callable[[np.ndarray], Any]:
     """A score of every level, at one."""
     return lambda rows: score(rows, np.full((len(rows), 1), sigma))
 

@@ -178,7 +178,7 @@ class DensityScoreEstimator(SetOutput, BaseEstimator):
             _check_density(unwrapped(density))  # what a search chose
         _warn_of_regularisation(unwrapped(density), standardizer.covariance.diagonal(), rows, names)
         fitted = {
-            "location_": standardizer.location,
+            "location_": standardizer.mean,
             "covariance_": standardizer.covariance,
             "_standardizer": standardizer,
             "_stream": SamplingStream(integer_seeds(None, 1)[0]),

@@ -30,7 +30,7 @@ class Differences:
     def __init__(self, density: Any, standardizer: Standardizer, like: Any) -> None:
         density = with_plain_sums(density)
         named = hasattr(like, "columns") and hasattr(density, "feature_names_in_")
-        self._density, self._z = density if named else unnamed(density), standardizer
+        self._density, self._z = density if named else unnamed(density), standardizer.whitening
         self._like = like if named else None
 
     def noised(self, sigma: float) -> Differences:
@@ -65,20 +65,20 @@ class Differences:
             for e in np.eye(rows.shape[1]):
                 a, b, c, d = self._around(rows, h * e)
                 columns.append((a - 8 * b + 8 * c - d) / (12 * h))
-            return np.stack(columns, axis=1) @ self._z.transform_matrix / self._z.scale
+            return self._z.pull_score(rows, np.stack(columns, axis=1))
 
         with np.errstate(invalid="ignore"):
             return apply_in_chunks(slopes, X)
 
     def score_divergence(self, X: np.ndarray, metric: np.ndarray) -> np.ndarray:
         """``tr(metric grad s)``, (n,), along the eigenvectors of the metric in whitened space."""
-        h, W = self._rounding(X) ** (1 / 6), self._z.transform_matrix / self._z.scale
+        h = self._rounding(X) ** (1 / 6)
 
         def traces(index: np.ndarray) -> np.ndarray:
             rows, M = X[index], metric if metric.ndim == 2 else metric[index]
-            values, vectors = np.linalg.eigh(W @ M @ W.T)
+            values, vectors = np.linalg.eigh(self._z.push_metric(rows, M))
             centre, total = self._values(rows).astype(np.float64), np.zeros(len(rows))
-            for k in range(len(W)):
+            for k in range(rows.shape[1]):
                 a, b, c, d = self._around(rows, h * vectors[..., k])
                 total += values[..., k] * (16 * (b + c) - 30 * centre - a - d) / (12 * h**2)
             return total

@@ -313,7 +313,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
     ) -> dict[str, Any]:
         warn_of_scales(self, data, network.spec.sigma_range)
         most = _CURVE_ROWS
-        if data.standardizer.margins is not None:
+        if data.standardizer.curved.any():  # each row needs its Jacobian
             most = min(most, _CURVE_JACOBIANS // data.X.shape[1] + 1)
         rows = data.rows if held is None else held
         index, weights = some_rows(rows.index, rows.weights, most, data.rng)
@@ -322,9 +322,8 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         criterion = level_criterion(network, data.standardizer, self.device, rows, sigmas)
         best = np.argmax(np.average(criterion, axis=1, weights=weights))
         seed = int(data.rng.randint(2**31 - 1))
-        form = {"auto": "whiten", "normal": "whiten"}.get(self.standardize, self.standardize)
         return {
-            "standardize_": form if data.standardizer.margins is None else "normal",
+            "standardize_": data.standardizer.form,
             "sigma_": float(sigmas[best]),
             "sigma_range_": network.spec.sigma_range,
             "_probe_seed": seed,
@@ -478,7 +477,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         """
         check_fitted(self)
         check_parameters(self)
-        probes, volume = self._probes(), self._standardizer.log_volume
+        probes, volume = self._probes(), self._standardizer.log_det
         X, flow = check_rows(self, X), self._network.open_flow(self.device)
 
         def log_density(x: np.ndarray) -> np.ndarray:
@@ -527,7 +526,7 @@ class DiffusionScoreEstimator(BaseScoreEstimator):
         """
         n_draws = check_n_samples(n_draws, "n_draws")
         check_fitted(self)
-        flow, volume = self._network.open_flow(self.device), self._standardizer.log_volume
+        flow, volume = self._network.open_flow(self.device), self._standardizer.log_det
         return self._map(
             "score_lower_bound",
             X,

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
-from skscore._estimators.diffusion import DEFAULT_METHOD
-from skscore._estimators.draws import (
-    HOME,
-    Run,
-    SamplingStream,
-    check_draws,
-    check_finite_draws,
-    displacement,
-    draw_enough,
-    pick,
-    this_process,
-    warn_of_copies,
-)
+from skscore._estimators.callables import ChainRun, Shown
+from skscore._estimators.draws import HOME, SamplingStream, check_finite_draws, this_process
 from skscore._estimators.held import fit_part
 from skscore._estimators.kinds import OneKindOfScore
+from skscore._estimators.methods import (
+    RECORD,
+    Drawn,
+    chain,
+    descending,
+    draw_chains,
+    draw_down,
+)
 from skscore._estimators.output import SetOutput, contained
-from skscore._estimators.score_sources import ScoreSource, Shown, score_source
+from skscore._estimators.score_sources import ScoreSource, score_source
 from skscore._validation import (
     FrozenEstimator,
     HasMethods,
@@ -41,6 +38,9 @@ from skscore._validation import (
 )
 from skscore.exceptions import NotFittedError
 from skscore.samplers import REVERSE_SAMPLERS, SAMPLERS, ReverseSampler, Sampler
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _OF_CHAINS = ("sigma", "step_size", "burn_in", "n_chains")
 
@@ -183,9 +183,7 @@ class ScoreBasedSampler(SetOutput, OneKindOfScore, BaseEstimator):
         self.init = init
         self.random_state = random_state
 
-    def fit(
-        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
-    ) -> ScoreBasedSampler:
+    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Fit a clone of the estimator; with a frozen one or a callable, only validate.
 
         Parameters
@@ -208,7 +206,7 @@ class ScoreBasedSampler(SetOutput, OneKindOfScore, BaseEstimator):
         self.__dict__.pop("estimator_", None)
         check_parameters(self)
         source = score_source(unwrapped(self.estimator))  # before any training
-        self._reverse_sampler(source)
+        self._descending(source)
         rows, described = first_rows(self, X)
         part = self.estimator
         if not self._is_ready():
@@ -216,11 +214,12 @@ class ScoreBasedSampler(SetOutput, OneKindOfScore, BaseEstimator):
             score_source(unwrapped(part))  # a search may have chosen what has no score
         elif isinstance(part, FrozenEstimator):
             part = part.estimator
-        stream, frame = (
-            SamplingStream(integer_seeds(self.random_state, 2)[1]),
-            location_and_scale(rows),
-        )
-        self.__dict__.update(described | {"_stream": stream, "_rows": frame, "estimator_": part})
+        fitted = {
+            "_stream": SamplingStream(integer_seeds(self.random_state, 2)[1]),
+            "_rows": location_and_scale(rows),
+            "estimator_": part,
+        }
+        self.__dict__.update(described | fitted)
         return self
 
     def __getstate__(self) -> dict[str, Any]:
@@ -282,127 +281,62 @@ class ScoreBasedSampler(SetOutput, OneKindOfScore, BaseEstimator):
         n_samples = check_n_samples(n_samples)
         check_parameters(self)
         source = score_source(self._part())
-        sampler = self._reverse_sampler(source)
+        sampler = self._descending(source)
         init = self.init if init is None else init
-        shown = None if init is None else first_rows(self, init, least=1)[0]
+        given = None if init is None else first_rows(self, init, least=1)[0]
         if not hasattr(self, "_stream"):
             origin = getattr(self, "_origin", HOME)
             self._stream = SamplingStream(integer_seeds(self.random_state, 1)[0], origin)
         rng = np.random.RandomState(self._stream.next(random_state))
         if sampler is None:
-            rows = self._sample_chains(source, n_samples, init, rng)
+            rows, record = self._draw_chains(source, n_samples, init, rng)
         else:
-            shown = getattr(self, "_rows", None) if shown is None else location_and_scale(shown)
-            rows = self._sample_reverse(source, sampler, n_samples, shown, rng)
+            shown = getattr(self, "_rows", None) if given is None else location_and_scale(given)
+            self._refuse_chain_parameters(sampler)
+            rows, record = draw_down(source, sampler, n_samples, self.n_steps, shown, rng)
+        for name in RECORD:
+            self.__dict__.pop(name, None)
+        self.__dict__.update(record)
         return check_finite_draws(rows, type(self).__name__)
 
-    def _sample_reverse(
-        self,
-        source: ScoreSource,
-        sampler: ReverseSampler,
-        n_samples: int,
-        shown: Shown | None,
-        rng: np.random.RandomState,
-    ) -> np.ndarray:
-        for name in _OF_CHAINS:
-            if getattr(self, name) is not None:
-                raise ValueError(
-                    f"The {name!r} parameter of {type(self).__name__} is one of Markov chains; "
-                    f"{type(sampler).__name__} goes down all noise levels in n_steps. "
-                    f"Got {name}={getattr(self, name)!r}: leave it None."
-                )
-        for name in ("step_size_", "displacement_", "r_hat_"):
-            self.__dict__.pop(name, None)
-        self.n_steps_ = self.n_steps or sampler.n_steps
+    def _descending(self, source: ScoreSource) -> ReverseSampler | None:
+        """The method, where it goes down all levels."""
+        return descending(self.method, source, bool(self._chain_parameters()))
 
-        def draw(n: int) -> np.ndarray:
-            return source.leave(source.run_reverse(sampler, n, self.n_steps_, rng, shown))[0]
+    def _chain_parameters(self) -> dict[str, Any]:
+        """Those of Markov chains that are set."""
+        given = {name: getattr(self, name) for name in _OF_CHAINS}
+        return {name: value for name, value in given.items() if value is not None}
 
-        return draw_enough(draw, n_samples)
+    def _refuse_chain_parameters(self, sampler: ReverseSampler) -> None:
+        for name, value in self._chain_parameters().items():
+            raise ValueError(
+                f"The {name!r} parameter of {type(self).__name__} is one of Markov chains; "
+                f"{type(sampler).__name__} goes down all noise levels in n_steps. "
+                f"Got {name}={value!r}: leave it None."
+            )
 
-    def _sample_chains(
+    def _draw_chains(
         self,
         source: ScoreSource,
         n_samples: int,
         init: ArrayLike | None,
         rng: np.random.RandomState,
-    ) -> np.ndarray:
+    ) -> Drawn:
         if self.n_steps is not None:
             raise ValueError(
                 f"The 'n_steps' parameter of {type(self).__name__} is one of samplers over all "
                 f"levels; the steps of a chain are set by burn_in and thin. Got {self.n_steps!r}."
             )
-        sampler, sigma = self._chain(source)
-        starts = self._starts(source, init, n_samples, rng)
-        runs: list[Run] = []
-
-        def draw(n: int) -> np.ndarray:
-            n_chains = min(self.n_chains or n, n)
-            begun = pick(starts, n_chains, rng)
-            steps = {"burn_in": self.burn_in, "thin": self.thin, "n_draws": -(-n // n_chains)}
-            drawn, chains = source.run_chains(sampler, begun, sigma, rng, **steps)
-            check_draws(drawn, begun, chains.step_size, type(self).__name__)
-            warn_of_copies(drawn[-n_chains:], begun, starts, type(self).__name__)
-            runs.append(Run(chains, *source.leave(drawn), *source.leave(begun)))
-            return runs[-1].rows[: np.count_nonzero(runs[-1].kept[:n])]
-
-        rows = draw_enough(draw, n_samples)
-        self.step_size_, self.n_steps_ = runs[0].chains.step_size, runs[0].chains.n_steps
-        self.displacement_, self.r_hat_ = displacement(runs), runs[0].r_hat()
-        return rows
-
-    def _reverse_sampler(self, source: ScoreSource) -> ReverseSampler | None:
-        """The method, where it goes down all levels: refused where the score does not know them."""
-        method = self.method
-        if isinstance(method, str) and method == "auto":
-            of_chains = any(getattr(self, name) is not None for name in _OF_CHAINS)
-            method = DEFAULT_METHOD if source.all_levels and not of_chains else None
-        if isinstance(method, str) and method in REVERSE_SAMPLERS:
-            method = REVERSE_SAMPLERS[method]()
-        if not isinstance(method, ReverseSampler):
-            return None
-        if not source.all_levels:
-            raise source.refusal(method)
-        return method
-
-    def _chain(self, source: ScoreSource) -> tuple[Sampler, float | None]:
-        """The method, with the parameters of this object that it knows, and its level."""
-        sigma = source.level(self._asked_level())
-        if isinstance(self.method, Sampler):
-            return self.method, sigma
-        name = self.method
-        if name == "auto":
-            name = "kinetic_langevin" if sigma is None else "walk_jump"
-        cls, given = SAMPLERS[name], {"sigma": sigma, "step_size": self.step_size}
-        if "sigma" in cls._parameter_names() and sigma is None:
-            raise ValueError(
-                f"method={name!r} of {type(self).__name__} needs the noise level of the score, "
-                f"and {source.part!r} has no sigma_. Pass sigma where it knows several, or use "
-                "method='langevin'."
-            )
-        return cls(**{key: given[key] for key in cls._parameter_names() if key in given}), sigma
-
-    def _asked_level(self) -> float | None:
-        """That of this object, or of a method that is an object with one."""
-        own = getattr(self.method, "sigma", None)
-        if None not in (own, self.sigma) and own != self.sigma:
-            raise ValueError(
-                f"The 'sigma' parameter of {type(self).__name__} must be that of its method, "
-                f"{self.method!r}, or None. Got {self.sigma!r} instead."
-            )
-        return self.sigma if own is None else own
-
-    def _starts(
-        self, source: ScoreSource, init: ArrayLike | None, n: int, rng: np.random.RandomState
-    ) -> np.ndarray:
-        """Given rows, else those that the source has, in its space."""
-        starts = source.starts(n, rng) if init is None else source.enter(init)
+        method = chain(self.method, source, self.sigma, self.step_size)
+        starts = source.starts(n_samples, rng) if init is None else source.enter(init)
         if starts is None:
             raise ValueError(
                 f"{type(self).__name__} has no rows for its chains to start from: pass init, an "
                 "array of shape (n_starts, n_features) that covers every mode of the density."
             )
-        return starts
+        run = ChainRun(*method, burn_in=self.burn_in, thin=self.thin)
+        return draw_chains(source, run, starts, n_samples, self.n_chains, rng)
 
     @property
     def covariance_(self) -> np.ndarray:
@@ -462,4 +396,5 @@ def _(part: ScoreBasedSampler) -> ScoreSource:
 
 
 def location_and_scale(rows: np.ndarray) -> Shown:
+    """Means of the columns, and one deviation for all of them."""
     return rows.mean(axis=0), float(np.sqrt(rows.var(axis=0).mean())) or 1.0

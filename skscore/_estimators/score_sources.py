@@ -26,9 +26,12 @@ from sklearn.neighbors import KernelDensity
 
 from skscore._backend.convert import array
 from skscore._backend.evaluators import run_callable_reverse, run_field_reverse
+from skscore._densities import CLOSED_FORMS
 from skscore._estimators.base import BaseScoreEstimator
 from skscore._estimators.callables import (
+    ChainRun,
     Coordinates,
+    ReverseRun,
     at_level,
     at_own_level,
     chains_by,
@@ -39,19 +42,14 @@ from skscore._estimators.callables import (
     takes_sigma,
 )
 from skscore._estimators.density import DensityScoreEstimator
-from skscore._estimators.differences import CLOSED_FORMS
 from skscore._estimators.diffusion import DiffusionScoreEstimator
 from skscore._estimators.draws import MAX_STARTS
 from skscore._validation import check_fitted, check_rows, unnamed
 from skscore.exceptions import SamplingDivergedError
-from skscore.samplers import Chains, ReverseSampler, Sampler
+from skscore.samplers import Chains, ReverseSampler
 
 _LEAST_STARTS = 1000  # own draws, that steps may be measured at and chains start from
 _WITH_EDGES = ("tophat", "epanechnikov", "linear", "cosine")  # kernels of compact support
-
-
-Shown = tuple[np.ndarray, float]
-"""Location (d,) and root mean square deviation of rows that a sampler was shown."""
 
 
 class ScoreSource(ABC):
@@ -96,25 +94,13 @@ class ScoreSource(ABC):
 
     @abstractmethod
     def run_chains(
-        self,
-        sampler: Sampler,
-        starts: np.ndarray,
-        sigma: float | None,
-        rng: np.random.RandomState,
-        **steps: int | None,
+        self, run: ChainRun, starts: np.ndarray, rng: np.random.RandomState
     ) -> tuple[np.ndarray, Chains]:
         """Chains at a level from rows of the space: draws (n_draws * n_chains, d), and a record."""
 
-    def run_reverse(
-        self,
-        sampler: ReverseSampler,
-        n_samples: int,
-        n_steps: int,
-        rng: np.random.RandomState,
-        shown: Shown | None,
-    ) -> np.ndarray:
+    def run_reverse(self, run: ReverseRun, rng: np.random.RandomState) -> np.ndarray:
         """Draws (n_samples, d) from noise, down all levels."""
-        raise self.refusal(sampler)
+        raise self.refusal(run.sampler)
 
     def refusal(self, sampler: ReverseSampler) -> ValueError:
         """What to say where the score is not known at all levels."""
@@ -165,8 +151,13 @@ class TrainedSource(ScoreSource):
             raise ValueError(_other_level(self.part, known, sigma))
         return known if getattr(self.part, "noise", "gaussian") == "gaussian" else None
 
-    def run_chains(self, sampler, starts, sigma, rng, **steps):
-        return self.part._run_chains(sampler, starts, rng, sigma, **steps)
+    def run_chains(
+        self, run: ChainRun, starts: np.ndarray, rng: np.random.RandomState
+    ) -> tuple[np.ndarray, Chains]:
+        chains: tuple[np.ndarray, Chains] = self.part._run_chains(
+            run.sampler, starts, rng, run.sigma, **run.steps
+        )
+        return chains
 
 
 @score_source.register
@@ -182,8 +173,10 @@ class DiffusionSource(TrainedSource):
     def level(self, sigma: float | None) -> float:
         return self.part._check_sigma(sigma)
 
-    def run_reverse(self, sampler, n_samples, n_steps, rng, shown):
-        return np.asarray(self.part.sample(n_samples, rng, method=sampler, n_steps=n_steps))
+    def run_reverse(self, run: ReverseRun, rng: np.random.RandomState) -> np.ndarray:
+        return np.asarray(
+            self.part.sample(run.n_samples, rng, method=run.sampler, n_steps=run.n_steps)
+        )
 
 
 @score_source.register
@@ -203,16 +196,18 @@ class ClosedFormSource(ScoreSource):
         check_fitted(self.part)
         return sigma
 
-    def run_chains(self, sampler, starts, sigma, rng, **steps):
-        law, d = self.part._law(sigma=sigma), starts.shape[1]
-        coordinates = _decorrelated(self.part) if sigma is None else Coordinates.of(d)
-        return chains_by(law.score, coordinates, sampler, starts, rng, steps)
+    def run_chains(
+        self, run: ChainRun, starts: np.ndarray, rng: np.random.RandomState
+    ) -> tuple[np.ndarray, Chains]:
+        law, d = self.part._law(sigma=run.sigma), starts.shape[1]
+        coordinates = _decorrelated(self.part) if run.sigma is None else Coordinates.of(d)
+        return chains_by(law.score, coordinates, run, starts, rng)
 
-    def run_reverse(self, sampler, n_samples, n_steps, rng, shown):
+    def run_reverse(self, run: ReverseRun, rng: np.random.RandomState) -> np.ndarray:
         check_fitted(self.part)
-        z, shape = _decorrelated(self.part), (n_samples, self.part.n_features_in_)
+        z, shape = _decorrelated(self.part), (run.n_samples, self.part.n_features_in_)
         field = self.part._law().field(z.location, z.inverse)
-        path = run_field_reverse(sampler, field, shape, descent(sampler, n_steps)[0], seed_of(rng))
+        path = run_field_reverse(run.sampler, field, shape, descent(run)[0], seed_of(rng))
         return z.leave(array(path.draws))
 
 
@@ -235,9 +230,11 @@ class DifferencesSource(ScoreSource):
         if sigma is not None:
             raise ValueError(_other_level(self.part._density(), None, sigma))
 
-    def run_chains(self, sampler, starts, sigma, rng, **steps):
+    def run_chains(
+        self, run: ChainRun, starts: np.ndarray, rng: np.random.RandomState
+    ) -> tuple[np.ndarray, Chains]:
         score = partial(_within_support, self.part._law().score)
-        return chains_by(score, _decorrelated(self.part), sampler, starts, rng, steps)
+        return chains_by(score, _decorrelated(self.part), run, starts, rng)
 
 
 @score_source.register
@@ -276,11 +273,13 @@ class EstimatorSource(ScoreSource):
             raise ValueError(_other_level(self.part, known, sigma))
         return known
 
-    def run_chains(self, sampler, starts, sigma, rng, **steps):
-        score = at_own_level(unnamed(self.part).score_function, sigma)
+    def run_chains(
+        self, run: ChainRun, starts: np.ndarray, rng: np.random.RandomState
+    ) -> tuple[np.ndarray, Chains]:
+        score = at_own_level(unnamed(self.part).score_function, run.sigma)
         known = hasattr(self.part, "covariance_") and hasattr(self.part, "location_")
         z = _decorrelated(self.part) if known else Coordinates.of(starts.shape[1])
-        return chains_by(score, z, sampler, starts, rng, steps)
+        return chains_by(score, z, run, starts, rng)
 
 
 class CallableSource(ScoreSource):
@@ -305,79 +304,32 @@ class CallableSource(ScoreSource):
     def starts(self, n: int, rng: np.random.RandomState) -> None:
         return None
 
-    def run_chains(self, sampler, starts, sigma, rng, **steps):
-        score = (at_level if self.all_levels else at_own_level)(self.part, sigma)
-        return chains_by(score, Coordinates.of(starts.shape[1]), sampler, starts, rng, steps)
+    def run_chains(
+        self, run: ChainRun, starts: np.ndarray, rng: np.random.RandomState
+    ) -> tuple[np.ndarray, Chains]:
+        score = (at_level if self.all_levels else at_own_level)(self.part, run.sigma)
+        return chains_by(score, Coordinates.of(starts.shape[1]), run, starts, rng)
 
-    def run_reverse(self, sampler, n_samples, n_steps, rng, shown):
+    def run_reverse(self, run: ReverseRun, rng: np.random.RandomState) -> np.ndarray:
         if not self.all_levels:
-            raise self.refusal(sampler)
-        if shown is None:
+            raise self.refusal(run.sampler)
+        if run.shown is None:
             raise ValueError(
                 "ScoreBasedSampler does not know the location and scale of the rows that the "
                 "score belongs to: pass some such rows as init, or to fit."
             )
-        location, scale = shown
+        location, scale = run.shown
         z = Coordinates.of(len(location), location, scale)
-        angles, levels = descent(sampler, n_steps)
+        angles, levels = descent(run)
 
         def standardized_score(rows: np.ndarray, sigma: np.ndarray) -> np.ndarray:
             return z.score(checked_scores(self.part(z.leave(rows), scale * sigma), rows))
 
-        shape = (n_samples, len(location))
+        shape = (run.n_samples, len(location))
         path = run_callable_reverse(
-            sampler, standardized_score, shape, angles, levels, seed_of(rng)
+            run.sampler, standardized_score, shape, angles, levels, seed_of(rng)
         )
         return z.leave(array(path.draws))
-
-
-# -- pipelines ----------------------------------------------------------------------------------
-
-
-class CarriedSource(ScoreSource):
-    """The source of a pipeline's last step, in its space, entered and left by transformers.
-
-    Parameters
-    ----------
-    source : ScoreSource
-        Of the last step.
-    enter : callable
-        Takes X to transformed rows (n, d), checked.
-    leave : callable
-        Takes rows (n, d) of the last step to those that have a row of X, in its units, (m, d),
-        and to which they are, (n,).
-    """
-
-    def __init__(
-        self,
-        source: ScoreSource,
-        enter: Callable[[ArrayLike], np.ndarray],
-        leave: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
-    ) -> None:
-        super().__init__(source.part)
-        self._source, self._enter, self._leave = source, enter, leave
-        self.all_levels = source.all_levels
-
-    def level(self, sigma: float | None) -> float | None:
-        return self._source.level(sigma)
-
-    def enter(self, X: ArrayLike) -> np.ndarray:
-        return self._source.enter(self._enter(X))
-
-    def leave(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        rows, kept = self._source.leave(rows)
-        rows, inside = self._leave(rows)
-        kept[kept] = inside
-        return rows, kept
-
-    def starts(self, n: int, rng: np.random.RandomState) -> np.ndarray | None:
-        return self._source.starts(n, rng)
-
-    def run_chains(self, sampler, starts, sigma, rng, **steps):
-        return self._source.run_chains(sampler, starts, sigma, rng, **steps)
-
-    def run_reverse(self, sampler, n_samples, n_steps, rng, shown):
-        return self._source.run_reverse(sampler, n_samples, n_steps, rng, shown)
 
 
 # -- what the members share ---------------------------------------------------------------------

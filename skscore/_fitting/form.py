@@ -9,20 +9,19 @@ may all be held out.
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 
 from skscore._backend.training import Portion
-from skscore._changes.standardizer import Standardizer, column_deviations, spread_out_columns
+from skscore._changes.columns import column_deviations, spread_out_columns
+from skscore._changes.mixtures import best_mixture, fitted_mixture
+from skscore._changes.standardizer import Standardizer
 from skscore._changes.ties import Ties
 from skscore._rows import drawn_index, shuffled_split, some_rows, std_errors_of_means
 
 _LEAST_ROWS, _MOST_ROWS = 60, 2000
 _PARTS = 5  # one of them is held out
 _NUMBERS = (1, 3, 8, 20)
+_EM_STEPS = 50
 
 
 def chosen_form(
@@ -59,8 +58,10 @@ def chosen_form(
             warn=False,
             ties=ties,
         )
-        rows = [z.jitter(z.transform(X[i]), np.random.RandomState(1)) for i in (drawn, held.index)]
-        values[form] = _best_log_density(*rows, share) + z.log_volume(X[held.index])
+        known, judging = (
+            z.jitter(z.transform(X[i]), np.random.RandomState(1)) for i in (drawn, held.index)
+        )
+        values[form] = _best_log_density(known, judging, share) + z.log_det(X[held.index])
     gain = values["normal"] - values["whiten"]
     return "normal" if share @ gain > std_errors_of_means(gain, w) else "whiten"
 
@@ -73,17 +74,10 @@ def _needs_a_curve(X: np.ndarray, weights: np.ndarray | None, ties: Ties, dequan
 
 def _best_log_density(rows: np.ndarray, held: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Log-densities of held-out rows by the mixture that is best for them."""
-    best = None
-    for number in _NUMBERS:
-        if best is not None and 2 * number * rows.shape[1] > len(rows):
-            break
-        mixture = GaussianMixture(
-            number, reg_covar=1e-4, max_iter=50, init_params="k-means++", random_state=0
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            values = mixture.fit(rows).score_samples(held)
-        if best is not None and share @ values <= share @ best:
-            break
-        best = values
-    return best
+    most = max(1, len(rows) // (2 * rows.shape[1]))
+
+    def fit(number: int) -> tuple[np.ndarray, float]:
+        values = fitted_mixture(rows, number, _EM_STEPS, seed=0).score_samples(held)
+        return values, float(share @ values)
+
+    return best_mixture([k for k in _NUMBERS if k <= most], fit, patience=1)[0]

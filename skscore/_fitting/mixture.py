@@ -9,19 +9,18 @@ its training.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from skscore._backend.closed_form import ClosedForm, Mixture
 from skscore._backend.convert import apply_in_chunks
 from skscore._backend.fitted import FittedNetwork, NetworkSpec
 from skscore._backend.training import Portion, Record
+from skscore._changes.mixtures import best_mixture, fitted_mixture
 from skscore._fitting.data import FitData
 from skscore._rows import drawn_index, judging_number
 
@@ -30,7 +29,7 @@ LEAST_ROWS = 2
 _COMPONENTS = (1, 2, 3, 5, 8, 12, 20, 32)
 _MOST_ROWS, _MOST_HELD = 5000, 500
 _MOST_NUMBERS = 200_000  # in all covariances together
-_FLOOR = 1e-4  # of the variances, for rows of unit variance
+_EM_STEPS = 60
 _PATIENCE = 2
 _TRIAL = 0.25  # part of the rounds after which a network without mixture is judged
 _MARGIN = 2.0  # standard errors by which the mixture must be ahead: the network still learns
@@ -41,19 +40,13 @@ Run = Callable[..., tuple[FittedNetwork, Record]]
 
 def fit_mixture(rows: np.ndarray, held: np.ndarray, n_components: int | str, seed: int) -> Mixture:
     """Mixture of standardised rows (n, d); "auto" takes the number that held-out rows like best."""
-    best, best_score, waited = None, -np.inf, 0
-    for k in _numbers(*rows.shape) if n_components == "auto" else [n_components]:
-        law = GaussianMixture(
-            k, reg_covar=_FLOOR, max_iter=60, init_params="k-means++", random_state=seed
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            score = law.fit(rows).score(held)
-        waited = 0 if score > best_score else waited + 1
-        if score > best_score:
-            best, best_score = law, score
-        if waited >= _PATIENCE:
-            break
+
+    def fit(number: int) -> tuple[GaussianMixture, float]:
+        law = fitted_mixture(rows, number, _EM_STEPS, seed)
+        return law, law.score(held)
+
+    numbers = _numbers(*rows.shape) if isinstance(n_components, str) else [n_components]
+    best, _ = best_mixture(numbers, fit, _PATIENCE)
     return Mixture(best.weights_, best.means_, best.covariances_)
 
 
@@ -88,10 +81,10 @@ def train_on_mixture(
     if n_components == "auto" and (held is None or len(training) < LEAST_ROWS):
         return run(spec=spec, n_rounds=n_rounds, previous=None)
     judges = training if held is None else held
-    held = standardised_rows(data, judges, _MOST_HELD)
+    judging = standardised_rows(data, judges, _MOST_HELD)
     known = standardised_rows(data, training, _MOST_ROWS)
     seed = int(data.rng.randint(2**31 - 1))
-    mixture = fit_mixture(known, held, n_components, seed)
+    mixture = fit_mixture(known, judging, n_components, seed)
     resting = replace(spec, n_components=len(mixture.weights))
     n_trial = int(_TRIAL * n_rounds)
     if n_components == "auto" and resting.n_components == 1:  # where any network starts
@@ -101,7 +94,7 @@ def train_on_mixture(
     later_rounds = n_rounds - n_trial
     run = partial(run, validation_seed=seed)  # both stages are judged on the same draws
     trial, record = run(spec=spec, n_rounds=n_trial, previous=None, later_rounds=later_rounds)
-    gains = _log_density(mixture, held) - _network_log_density(trial, held, device)
+    gains = _log_density(mixture, judging) - _network_log_density(trial, judging, device)
     if (
         gains.mean()
         > _MARGIN * gains.std() / min(len(gains), judging_number(judges, data.rows)) ** 0.5

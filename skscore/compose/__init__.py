@@ -3,7 +3,8 @@
 from skscore._changes.algebra import Change, Columnwise, Linear
 from skscore.compose._bounded import BoundedTransformer
 from skscore.compose._flow import FlowTransformer
-from skscore.compose._pipeline import DensityPipeline, make_density_pipeline
+from skscore.compose._make import make_density_pipeline
+from skscore.compose._pipeline import DensityPipeline
 from skscore.compose._scikit import change_of_variables
 
 __all__ = [

@@ -15,7 +15,8 @@ import numpy as np
 from scipy.differentiate import derivative, jacobian
 
 from skscore._backend.convert import apply_in_chunks
-from skscore._changes.algebra import Change, Columnwise, Slopes, float_rows
+from skscore._changes.algebra import Change, Columnwise, float_rows
+from skscore._changes.maps import Slopes
 
 MAX_NUMERICAL = 20
 """Most columns of a transformer whose Jacobian is taken by differences."""
@@ -134,7 +135,8 @@ class Numerical(_Tried):
     def curvature(self, X: np.ndarray, scores: np.ndarray, M: np.ndarray) -> np.ndarray:
         values, vectors = np.linalg.eigh(np.broadcast_to(M, (len(X), *M.shape[-2:])))
         roots = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
-        return sum(self._bend(X, scores, roots[:, :, k]) for k in range(roots.shape[2]))
+        bends = (self._bend(X, scores, roots[:, :, k]) for k in range(roots.shape[2]))
+        return sum(bends, np.zeros(len(X)))
 
     def _bend(self, X: np.ndarray, scores: np.ndarray, v: np.ndarray) -> np.ndarray:
         """``d^2/dt^2 [ s' T(x + t v) + log |det J(x + t v)| ]`` at 0, (n,)."""

@@ -23,7 +23,8 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
-from skscore._changes.algebra import Blocks, Chain, Change, Columnwise, Ends, Linear, Slopes
+from skscore._changes.algebra import Blocks, Chain, Change, Columnwise, Ends, Linear
+from skscore._changes.maps import Slopes
 from skscore._validation import Encoder, FrozenEstimator, Imputer, some_of
 from skscore.compose._bounded import BoundedTransformer
 from skscore.compose._flow import Flow, FlowTransformer

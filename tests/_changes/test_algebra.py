@@ -6,6 +6,8 @@ from sklearn.base import BaseEstimator
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skscore._changes.algebra import Blocks, Chain, Change, Columnwise, Linear
+from skscore._changes.margins import Margins
+from skscore._changes.standardizer import Standardizer
 from skscore.compose._numerical import (
     Numerical,
     NumericalColumnwise,
@@ -90,7 +92,15 @@ def falling1():
     return Falling(Map(lambda x: -np.log(x), lambda y: np.exp(-y)), X[:, :1], domain=(0.0, np.inf))
 
 
+# Wide enough for differences: columns of lognormal and two-sided laws, and their standardisers.
+TABLE = np.random.RandomState(2).lognormal(size=(500, 3)) @ [[1, 0.3, 0], [0, 1, -0.4], [0, 0, 1]]
+
+
 FORMS = {
+    "margins": lambda: Margins.fit(TABLE),
+    "whitened": lambda: Standardizer.fit(TABLE),
+    "scaled": lambda: Standardizer.fit(TABLE, form="scale"),
+    "standardised curves": lambda: Standardizer.fit(TABLE, form="normal"),
     "linear": linear,
     "columnwise": sinh,
     "decreasing": falling,
@@ -192,6 +202,38 @@ def test_curvature_is_what_the_pushed_metric_leaves_of_the_divergence(form, metr
     np.testing.assert_allclose(claimed, expected, rtol=1e-4, atol=1e-4)
 
 
+class Field:
+    """The score of the law of y, as a field."""
+
+    def score(self, y):
+        return score_q(y)
+
+    def jacobian(self, y):
+        return hessian_q(y)
+
+    def score_and_divergence(self, y, v):
+        return score_q(y), np.einsum("ki,nij,kj->n", v, hessian_q(y), v)
+
+
+@forms
+@pytest.mark.parametrize("metric", [None, M, METRICS], ids=["identity", "one", "each"])
+def test_a_field_is_measured_as_the_score_of_x_is(form, metric):
+    change = form()
+    here, M = change.at(ROWS), np.eye(3) if metric is None else metric
+    np.testing.assert_allclose(here.image, change.transform(ROWS), rtol=1e-12)
+    pulled = change.pull_score(ROWS, score_q(here.image))
+    traces = np.einsum("...ij,...ji->...", change.push_metric(ROWS, M), hessian_q(here.image))
+    traces = traces + change.curvature(ROWS, score_q(here.image), M)
+    in_metric = here.in_metric(metric)
+    scores, found = in_metric.measure(Field(), here.image)
+    np.testing.assert_allclose(found, traces, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        np.square(in_metric.components(scores)).sum(1),
+        np.einsum("ni,nij,nj->n", pulled, np.broadcast_to(M, (3, 3, 3)), pulled),
+        rtol=1e-9,
+    )
+
+
 @forms
 def test_a_row_does_not_depend_on_the_rows_beside_it(form):
     change = form()
@@ -233,6 +275,8 @@ def test_linear_changes_push_one_metric_to_one_metric():
     assert linear().push(ROWS, M).shape == (3, 3)
     assert Chain([linear(), linear()]).push_metric(ROWS, M).shape == (3, 3)
     assert Chain([]).push_metric(ROWS, M).shape == (3, 3)
+    assert Standardizer.fit(TABLE).push_metric(ROWS, M).shape == (3, 3)
+    assert Standardizer.fit(TABLE, form="normal").push_metric(ROWS, M).shape == (3, 3, 3)
     assert FORMS["blocks of lines"]().push_metric(ROWS, M).shape == (3, 3)
     assert Chain([linear(), sinh()]).push_metric(ROWS, M).shape == (3, 3, 3)
 

@@ -5,7 +5,9 @@ import warnings
 import numpy as np
 import pytest
 
-from skscore._changes.standardizer import _SHRINKAGES, Standardizer, _shrinkage
+from skscore._changes.curves import Line
+from skscore._changes.moments import _SHRINKAGES, _shrinkage
+from skscore._changes.standardizer import Standardizer
 from skscore._changes.ties import column_ties
 from skscore.datasets import make_correlated_gaussian, make_gaussian
 from skscore.exceptions import DegenerateColumnsWarning, TiesWarning
@@ -13,6 +15,24 @@ from skscore.exceptions import DegenerateColumnsWarning, TiesWarning
 FORMS = ["whiten", "scale", None]
 LAW = make_gaussian([10.0, -3.0, 0.0], [[4.0, 3.0, 0.0], [3.0, 9.0, 1.0], [0.0, 1.0, 0.25]])
 X = LAW.sample(1000, 0)
+
+
+class Lines:
+    """The score ``J y``."""
+
+    def __init__(self, J):
+        self.J = J
+
+    def score(self, rows):
+        return rows @ self.J.T
+
+    def jacobian(self, rows):
+        return np.broadcast_to(self.J, (len(rows), *self.J.shape))
+
+    def score_and_divergence(self, rows, v):
+        return self.score(rows), np.full(len(rows), np.einsum("ki,ij,kj", v, self.J, v))
+
+
 SKEWED = np.random.RandomState(3).lognormal(size=(800, 2)) @ [[1.0, 0.4], [0.0, 1.0]]
 
 
@@ -45,25 +65,25 @@ def test_whitening_keeps_columns_recognisable():
 def test_input_score_is_the_transposed_jacobian_times_the_score(form):
     """For N(m, S) of standardised rows with score -Z the input score is -(W'W)(x - m)."""
     z = Standardizer.fit(X, form=form)
-    W = z.transform_matrix / z.scale
-    expected = -(X - z.location) @ (W.T @ W)
-    np.testing.assert_allclose(z.at(X).score(-z.transform(X)), expected, rtol=1e-9, atol=1e-9)
+    W = z.whitening.matrix / z.whitening.scale
+    expected = -(X - z.mean) @ (W.T @ W)
+    np.testing.assert_allclose(z.pull_score(X, -z.transform(X)), expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("metric", [None, np.diag([1.0, 2.0, 3.0]), np.cov(X.T)])
 def test_directions_turn_a_standardised_divergence_into_that_of_the_input(form, metric):
     z = Standardizer.fit(X, form=form)
-    W = z.transform_matrix / z.scale
+    W = z.whitening.matrix / z.whitening.scale
     J = np.random.RandomState(0).standard_normal((3, 3))
-    v = z.directions(metric)
     M = np.eye(3) if metric is None else metric
-    np.testing.assert_allclose(np.einsum("ki,ij,kj", v, J, v), np.trace(M @ W.T @ J @ W))
+    _, traces = z.at(X[:2]).in_metric(metric).measure(Lines(J), z.transform(X[:2]))
+    np.testing.assert_allclose(traces, np.trace(M @ W.T @ J @ W))
 
 
 def test_covariance_is_that_of_the_whitened_coordinates():
     z = Standardizer.fit(X)
-    W = z.transform_matrix / z.scale
+    W = z.whitening.matrix / z.whitening.scale
     np.testing.assert_allclose(W @ z.covariance @ W.T, np.eye(3), atol=1e-10)
     np.testing.assert_allclose(z.covariance, np.cov(X.T, bias=True), rtol=0.05, atol=0.02)
 
@@ -71,7 +91,7 @@ def test_covariance_is_that_of_the_whitened_coordinates():
 @pytest.mark.parametrize("form", FORMS)
 def test_location_and_covariance_are_the_same_for_every_form(form):
     z, reference = Standardizer.fit(X, form=form), Standardizer.fit(X)
-    np.testing.assert_array_equal(z.location, reference.location)
+    np.testing.assert_array_equal(z.mean, reference.mean)
     np.testing.assert_array_equal(z.covariance, reference.covariance)
 
 
@@ -82,13 +102,13 @@ def test_weights_equal_repetition_in_all_moments():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TiesWarning)
         twin = Standardizer.fit(repeated)
-    np.testing.assert_allclose(weighted.location, twin.location)
+    np.testing.assert_allclose(weighted.mean, twin.mean)
     np.testing.assert_allclose(weighted.covariance, twin.covariance, rtol=1e-3, atol=1e-3)
 
 
 def test_chunks_do_not_change_the_moments(monkeypatch):
     whole = Standardizer.fit(X)
-    monkeypatch.setattr("skscore._changes.standardizer._CHUNK", 7)
+    monkeypatch.setattr("skscore._changes.moments._CHUNK", 7)
     np.testing.assert_allclose(Standardizer.fit(X).covariance, whole.covariance, rtol=1e-10)
 
 
@@ -174,7 +194,7 @@ def test_constant_columns_get_a_floor_and_one_warning_that_names_them():
     with pytest.warns(DegenerateColumnsWarning, match=r"are constant: 'b', 'd'\.") as record:
         z = Standardizer.fit(rows, names=["'a'", "'b'", "'c'", "'d'"])
     assert len(record) == 1
-    assert z.location[[1, 3]].tolist() == [5.0, 0.0]
+    assert z.mean[[1, 3]].tolist() == [5.0, 0.0]
     assert 0 < z.covariance[1, 1] < 1e-15
     assert 0 < z.covariance[3, 3] < 1e-15
 
@@ -319,7 +339,7 @@ def test_dequantising_adds_the_variance_of_one_gap_and_no_warning():
 
 def test_the_normal_form_has_an_inverse_and_standard_columns():
     z = Standardizer.fit(SKEWED, form="normal")
-    assert z.margins.curved.all()
+    assert z.curved.all()
     Z = z.transform(SKEWED)
     np.testing.assert_allclose(np.cov(Z.T, bias=True), np.eye(2), atol=0.05)
     np.testing.assert_allclose(z.inverse_transform(Z), SKEWED, rtol=1e-9)
@@ -335,7 +355,7 @@ def test_mean_and_covariance_of_the_normal_form_are_those_of_the_rows():
 def test_a_long_table_is_measured_on_rows_at_random(weighted, monkeypatch):
     """Every k-th row was taken: one of two populations that alternate stood for both."""
     monkeypatch.setattr("skscore._changes.standardizer._MARGIN_ROWS", 1000)
-    monkeypatch.setattr("skscore._changes.standardizer._SHRINKAGE_ROWS", 1000)
+    monkeypatch.setattr("skscore._changes.moments._SHRINKAGE_ROWS", 1000)
     rng = np.random.RandomState(0)
     rows = np.exp(rng.normal(size=(4000, 2)) + np.where(np.arange(4000) % 2, 2.0, 0.0)[:, None])
     weights = rng.uniform(0.5, 2.0, size=4000) if weighted else None
@@ -348,14 +368,47 @@ def test_a_long_table_is_measured_on_rows_at_random(weighted, monkeypatch):
 def test_log_volume_is_that_of_the_jacobian(form):
     z, row, h = Standardizer.fit(SKEWED, form=form), SKEWED[:1], 1e-5
     jacobian = (z.transform(row + h * np.eye(2)) - z.transform(row - h * np.eye(2))) / (2 * h)
-    np.testing.assert_allclose(z.log_volume(row), np.linalg.slogdet(jacobian)[1], atol=1e-6)
+    np.testing.assert_allclose(z.log_det(row), np.linalg.slogdet(jacobian)[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("form", [*FORMS, "normal"])
+def test_the_chain_is_the_formula_of_whitened_curves(form):
+    """The slow twin: all Jacobians in full, row by row."""
+    z, rows, rng = Standardizer.fit(SKEWED, form=form), SKEWED[:20], np.random.RandomState(0)
+    scores, jacobians = rng.normal(size=(20, 2)), rng.normal(size=(20, 2, 2))
+    metrics = np.stack([(B := rng.normal(size=(2, 2))) @ B.T for _ in rows])
+    W, location = z.whitening.matrix / z.whitening.scale, z.whitening.location
+    curves = z.margins[0].curves if z.margins else [Line(0.0, 1.0)] * 2
+    here = z.at(rows)
+    pulled = here.pull_score(scores)
+    pushed, bends = here.push_metric(metrics), here.curvature(scores, metrics)
+    for i, row in enumerate(rows):
+        columns = [curve.at(row[[j]]) for j, curve in enumerate(curves)]
+        u, a, r, c = (
+            np.array([value[0] for value in values])
+            for values in zip(
+                *((k.u, np.exp(k.log_slope), k.curvature, k.curvature_slope) for k in columns),
+                strict=True,
+            )
+        )
+        np.testing.assert_allclose(here.image[i], W @ (u - location), rtol=1e-9, atol=1e-12)
+        g = scores[i] @ W
+        np.testing.assert_allclose(pulled[i], a * g + r, rtol=1e-9)
+        J = np.diag(a) @ W.T @ jacobians[i] @ W @ np.diag(a) + np.diag(a * r * g + c)
+        found = np.trace(pushed[i] @ jacobians[i]) + bends[i]
+        np.testing.assert_allclose(found, np.trace(metrics[i] @ J), rtol=1e-8, atol=1e-12)
+        np.testing.assert_allclose(
+            z.log_det(rows)[i], np.log(a).sum() + np.linalg.slogdet(W)[1], rtol=1e-9
+        )
 
 
 def test_margins_stay_linear_for_tied_columns_and_null_directions():
     tied = np.column_stack([SKEWED, np.round(SKEWED[:, 0])])
     z = Standardizer.fit(tied, form="normal", dequantize=True)
-    assert z.margins.curved.tolist() == [True, True, False]
+    assert z.curved.tolist() == [True, True, False]
     assert len(z.uniform) == 1
     constant = np.column_stack([SKEWED, np.ones(800)])
-    assert Standardizer.fit(constant, form="normal", warn=False).margins is None
-    assert Standardizer.fit(X, form="normal").margins is None
+    for rows in (constant, X):
+        z = Standardizer.fit(rows, form="normal", warn=False)
+        assert not z.curved.any()
+        assert z.form == "whiten"

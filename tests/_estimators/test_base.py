@@ -353,7 +353,7 @@ def test_network_is_the_score_of_standardised_rows():
     z = est._standardizer.transform(X)
     s = est.network_(torch.tensor(z, dtype=torch.float32)).detach().numpy()
     np.testing.assert_allclose(
-        est._standardizer.at(X).score(s), est.score_function(X), rtol=1e-3, atol=1e-5
+        est._standardizer.pull_score(X, s), est.score_function(X), rtol=1e-3, atol=1e-5
     )
 
 

@@ -607,3 +607,20 @@ def test_a_gaussian_fit_scores_half_its_columns_by_hyvarinen():
     law = make_gaussian(np.zeros(4), 0.5 * np.eye(4) + 0.5)
     est = DensityScoreEstimator(GaussianMixture()).fit(law.sample(3000, 0))
     assert hyvarinen_scorer(est, law.sample(3000, 1)) == pytest.approx(2.0, abs=0.1)
+
+
+class TwoValues(BaseEstimator):
+    """Two log-densities a row, where one is asked for."""
+
+    def fit(self, X, y=None):
+        return self
+
+    def score_samples(self, X):
+        return np.zeros((len(X), 2))
+
+
+def test_a_density_with_several_values_a_row_is_refused_with_its_shape():
+    X = np.arange(10.0)[:, None]
+    est = DensityScoreEstimator(TwoValues())
+    with pytest.raises(ValueError, match=r"TwoValues must return one value for each .* \(\d+, 2\)"):
+        est.fit(X).score_function(X)

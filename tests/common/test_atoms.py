@@ -1,6 +1,7 @@
 """Rows that stand for many keep their mass: repeated, jittered, as weights, in every estimator."""
 
 import warnings
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -94,14 +95,14 @@ ESTIMATORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ESTIMATORS.values(), ids=ESTIMATORS)
 @pytest.mark.parametrize("table", ["zero-inflated", "three stations"])
 def test_atoms_keep_their_mass_in_every_estimator(estimator, table):
     X = TABLES[table]
-    for how, fitted in fits(estimator, X):
-        if how != "jittered":
-            found = share_near(fitted.sample(4000, random_state=0), X)
-            assert found == pytest.approx(share_near(X, X), abs=0.06), how
+    for how, fitted in islice(fits(estimator, X), 2):  # without the jittered rows
+        found = share_near(fitted.sample(4000, random_state=0), X)
+        assert found == pytest.approx(share_near(X, X), abs=0.06), how
 
 
 @pytest.mark.parametrize("Estimator", [SlicedScoreEstimator, ImplicitScoreEstimator])

@@ -1,5 +1,8 @@
 """What a fit fixes, a warm start and a later chunk keep or refuse."""
 
+import copy
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -44,7 +47,7 @@ CHANGES = {
     "sigma_max": (20.0, r"sigma_range was \(0.002, 80.0\), is \(0.002, 20.0\)"),
 }
 CASES = [
-    pytest.param(est, parameter, id=f"{name}-{parameter}")
+    pytest.param(name, parameter, id=f"{name}-{parameter}")
     for name, est in TRAINED.items()
     for parameter in CHANGES
     if parameter in est.get_params()
@@ -52,15 +55,21 @@ CASES = [
 GOING_ON = ["fit", "partial_fit"]
 
 
-def trained(name, rows=X):
-    return clone(TRAINED[name]).fit(rows)
+@cache
+def first_fit(name, framed=False):
+    return clone(TRAINED[name]).fit(FRAME if framed else X)
+
+
+def trained(name, framed=False):
+    """A copy of the one fit that all tests begin with."""
+    return copy.deepcopy(first_fit(name, framed))
 
 
 @pytest.mark.parametrize("method", GOING_ON)
-@pytest.mark.parametrize(("est", "parameter"), CASES)
-def test_what_a_fit_fixed_is_refused_otherwise_with_old_and_new(est, parameter, method):
+@pytest.mark.parametrize(("member", "parameter"), CASES)
+def test_what_a_fit_fixed_is_refused_otherwise_with_old_and_new(member, parameter, method):
     """A changed n_components, standardize or grid was ignored while others raised."""
-    est = clone(est).fit(X)
+    est = trained(member)
     before = est.score_function(X)
     value, words = CHANGES[parameter]
     est.set_params(**{parameter: value})
@@ -72,10 +81,10 @@ def test_what_a_fit_fixed_is_refused_otherwise_with_old_and_new(est, parameter, 
     np.testing.assert_array_equal(est.score_function(X), before)
 
 
-@pytest.mark.parametrize(("est", "parameter"), CASES)
-def test_a_fresh_fit_takes_every_change(est, parameter):
+@pytest.mark.parametrize(("member", "parameter"), CASES)
+def test_a_fresh_fit_takes_every_change(member, parameter):
     value, _ = CHANGES[parameter]
-    est = clone(est).set_params(warm_start=False).fit(X).set_params(**{parameter: value})
+    est = trained(member).set_params(warm_start=False, **{parameter: value})
     fresh = clone(est).fit(X)
     np.testing.assert_array_equal(est.fit(X).score_function(X), fresh.score_function(X))
 
@@ -96,7 +105,7 @@ def test_unchanged_parameters_go_on(name, method):
 @pytest.mark.parametrize("name", TRAINED)
 def test_columns_are_compared_by_name_where_a_fit_goes_on(name, method):
     """Swapped columns went on with the old weights, an array kept old names in silence."""
-    est = trained(name, FRAME)
+    est = trained(name, framed=True)
     goes_on, before = getattr(est, method), est.score_function(FRAME)
     with pytest.raises(ValueError, match="must be in the same order as they were in fit"):
         goes_on(FRAME[["b", "a"]])
@@ -113,7 +122,7 @@ def test_columns_are_compared_by_name_where_a_fit_goes_on(name, method):
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_fresh_fit_takes_the_columns_that_it_is_given(name):
-    est = trained(name, FRAME).set_params(warm_start=False)
+    est = trained(name, framed=True).set_params(warm_start=False)
     assert list(est.fit(FRAME[["b", "a"]]).feature_names_in_) == ["b", "a"]
     assert not hasattr(est.fit(X), "feature_names_in_")
 

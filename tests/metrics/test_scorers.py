@@ -107,7 +107,7 @@ class TestEveryScorer:
                 assert requests == {"sample_weight": True}
             params = {"sample_weight": W}
             weighted = cross_val_score(est, X_TEST, scoring=asking, cv=2, params=params)
-            plain = cross_val_score(est, X_TEST, scoring=scorer, cv=2)
+            plain = cross_val_score(est, X_TEST, scoring=scorer, cv=2, params={})
             with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
                 cross_val_score(est, X_TEST, scoring=scorer, cv=2, params=params)
         est = DensityScoreEstimator(KernelDensity()).fit(X_TEST[250:])
