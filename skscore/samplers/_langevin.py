@@ -30,6 +30,7 @@ ensemble (the order of the parts of a kinetic step).
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -89,7 +90,7 @@ def with_velocities(x: Tensor, generator: torch.Generator) -> Tensor:
 class Kinetic(Sampler):
     """What chains with a velocity share: the state (n, 2, d) of rows and velocities, and a step."""
 
-    friction: float | None
+    friction: Any  # a number once tuned
 
     def _tune_rest(self, x: Tensor) -> None:
         if self.friction is None:

@@ -14,6 +14,7 @@ import copy
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,7 +39,7 @@ class Sampler(Part, ABC):
         The h of the update, in squared units of the rows.
     """
 
-    step_size: float | None
+    step_size: Any  # a number once tuned
 
     def tuned(self, score: Field, x: Tensor, generator: torch.Generator) -> Sampler:
         """A copy with a number for all that is None, for chains that start at x (n, d)."""
@@ -174,5 +175,5 @@ def run_chains(
                 state = sampler.step(score, state, generator)
             draws.append(sampler.finish(score, state, generator))
         columns.append(torch.stack(draws))
-    draws = torch.cat(columns, dim=1).flatten(0, 1)
-    return Chains(draws, float(sampler.step_size), burn_in + (n_draws - 1) * thin)
+    kept = torch.cat(columns, dim=1).flatten(0, 1)
+    return Chains(kept, float(sampler.step_size), burn_in + (n_draws - 1) * thin)

@@ -157,5 +157,5 @@ def run_reverse(
         chunks.append(torch.stack([*states, part]) if keep_states else part)
     if not keep_states:
         return Path(torch.cat(chunks), None)
-    states = torch.cat(chunks, dim=1)
-    return Path(states[-1], states)
+    whole = torch.cat(chunks, dim=1)
+    return Path(whole[-1], whole)

@@ -110,7 +110,9 @@ def _root_product(product: Field, z: Tensor) -> Tensor:
     With an orthonormal basis V of ``z, A z, A^2 z, ...`` (Arnoldi) and ``T = V' A V``
     it is ``V T^(1/2) V' z``: exact where V spans all columns.
     """
-    basis, images, v = [], [], z
+    basis: list[Tensor] = []
+    images: list[Tensor] = []
+    v = z
     for _ in range(min(_PRODUCTS, z.shape[1])):
         v = _orthonormal(v, basis)
         basis.append(v)
