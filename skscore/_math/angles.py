@@ -158,5 +158,5 @@ def flow(field: AngularField, y: Tensor, start: float, end: float, tol: float) -
     def slope(w: Tensor, y: Tensor) -> Tensor:
         return field(y, _FINEST * w.sinh()) * (_FINEST * w.cosh())
 
-    ends = (math.asinh(angle / _FINEST) for angle in (start, end))
-    return integrate_adaptively(slope, y, *ends, tol, _FIRST_STEP)
+    first, last = (math.asinh(angle / _FINEST) for angle in (start, end))
+    return integrate_adaptively(slope, y, first, last, tol, _FIRST_STEP)

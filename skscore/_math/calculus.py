@@ -75,8 +75,8 @@ def quadratic_forms(field: Field, x: Tensor, directions: Tensor) -> tuple[Tensor
             v = v.expand_as(x)
             product = _vector_jacobian(values, x, v, record=record, keep=k < last)
             forms.append((product * v).sum(1))
-    forms = torch.stack(forms)
-    return (values, forms) if record else (values.detach(), forms.detach())
+    stacked = torch.stack(forms)
+    return (values, stacked) if record else (values.detach(), stacked.detach())
 
 
 def jacobian(field: Field, x: Tensor) -> Tensor:

@@ -146,6 +146,11 @@ class MixtureField(nn.Module):
         The buffers begin as standard normal laws, for which F is zero.
     """
 
+    log_weights: Tensor
+    means: Tensor
+    variances: Tensor
+    vectors: Tensor
+
     def __init__(self, n_components: int, n_features: int) -> None:
         super().__init__()
         k, d = n_components, n_features

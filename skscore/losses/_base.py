@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from skscore._math.calculus import Field
 from skscore._params import Part
 
 Generator = torch.Generator | None
@@ -25,5 +25,7 @@ class Loss(Part, ABC):
     bounded = True
 
     @abstractmethod
-    def __call__(self, score: Field, x: Tensor, *, generator: Generator = None) -> Tensor:
+    def __call__(
+        self, score: Callable[..., Tensor], x: Tensor, *, generator: Generator = None
+    ) -> Tensor:
         """One value per row: callable, (n, d) and a generator in, (n,) out."""

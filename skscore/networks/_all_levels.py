@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -11,9 +13,8 @@ from skscore._math.gaussian import MixtureField
 from skscore.networks._bodies import zeroed
 from skscore.networks._one_level import divergence_of
 
-_BASE_FREQUENCY = (
-    0.25  # the slowest feature turns once over 25 e-folds of sigma, the fastest over 3
-)
+# The slowest feature turns once over 25 e-folds of sigma, the fastest over 3.
+_BASE_FREQUENCY = 0.25
 
 
 class LevelFeatures(nn.Module):
@@ -36,6 +37,7 @@ class LevelFeatures(nn.Module):
     """
 
     n_features = 16
+    frequencies: Tensor
 
     def __init__(self, sigma_min: float) -> None:
         super().__init__()
@@ -66,7 +68,7 @@ class DiffusionNetwork(_AllLevels):
     """``F(y, theta)`` for all levels, a free vector field.
 
     With a mixture it is the body and a share ``g(theta)`` of the mixture's own field, which is
-    exact where the rows come from it.  The share is learnt and starts at one: untrained, the
+    exact where the rows come from it.  The share is learned and starts at one: untrained, the
     network is the mixture.
 
     Parameters
@@ -74,7 +76,7 @@ class DiffusionNetwork(_AllLevels):
     body : torch.nn.Module
         (n, d) and a context of ``LevelFeatures.n_features`` to (n, d).
     sigma_min : float in (0, inf)
-        Least level that it is trained on; below it stays what it is there.
+        Least level that it is trained on; below, it stays as it is there.
     mixture : MixtureField or None, default=None
 
     Examples
@@ -166,6 +168,8 @@ class ScoreAtLevel(nn.Module):
     >>> ScoreAtLevel(untrained, 3.0)(torch.tensor([[5.0]])).detach().round(decimals=4)
     tensor([[-0.5000]])
     """
+
+    network: Any
 
     def __init__(self, network: nn.Module, sigma: float) -> None:
         super().__init__()

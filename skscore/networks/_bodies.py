@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ from skscore.networks._activations import ACTIVATIONS, VALUES_AND_SLOPES
 
 class _Modulated(nn.Module):
     """An affine map, and gains and shifts of its outputs that a context sets."""
+
+    gain: nn.Linear | None
+    shift: nn.Linear | None
 
     def __init__(self, in_features: int, out_features: int, context_features: int) -> None:
         super().__init__()
@@ -30,15 +34,13 @@ class _Modulated(nn.Module):
         """``gain(context) * affine(x) + shift(context)``."""
         return self.with_weight(x, context)[0]
 
-    def with_weight(
-        self, x: Tensor, context: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    def with_weight(self, x: Tensor, context: Any) -> tuple[Tensor, Tensor, Tensor | None]:
         """The outputs; the map's weight, and the gains on it, where rows differ in them.
 
         A context of one row for all is an affine map of other weights.
         """
         weight, bias = self.affine.weight, self.affine.bias
-        if self.gain is None:
+        if self.gain is None or self.shift is None:
             return self.affine(x), weight, None
         gain, shift = self.gain(context), self.shift(context)
         if len(context) > 1:
@@ -67,6 +69,8 @@ class MLP(nn.Module):
     >>> MLP(2, 2, (16, 16))(torch.ones(3, 2)).shape
     torch.Size([3, 2])
     """
+
+    hidden: Any
 
     def __init__(
         self,
@@ -177,6 +181,7 @@ class ResNet(nn.Module):
 
 
 def zeroed(layer: nn.Linear) -> nn.Linear:
+    """The layer itself, with weights and biases of zero."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer

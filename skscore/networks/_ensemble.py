@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,11 +61,9 @@ class _Stack(nn.Module):
         """``gain(context) * affine(x) + shift(context)``, member by member."""
         return self.with_weight(x, context)[0]
 
-    def with_weight(
-        self, x: Tensor, context: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    def with_weight(self, x: Tensor, context: Any) -> tuple[Tensor, Tensor, Tensor | None]:
         """The outputs; the maps' weights, and the gains on them, where rows differ in them."""
-        if self.gain is None:
+        if self.gain is None or self.gain_bias is None:
             return torch.baddbmm(self.bias, x, self.weight), self.weight, None
         gain, shift = torch.baddbmm(self.gain_bias, context, self.gain).chunk(2, dim=2)
         if context.shape[1] > 1:
@@ -83,7 +82,7 @@ def _stacked_linear(m: int, in_features: int, out_features: int) -> tuple[nn.Par
 class Ensemble(nn.Module):
     """The mean of several perceptrons that are trained apart; dropout in training.
 
-    In training the rows of a batch are dealt to the members in turn, so that a batch costs what
+    In training the rows of a batch are split among the members, so that a batch costs what
     it costs one of them; otherwise every member sees every row.  The mean has less variance
     than any of them, which is what short tables lack.
 
@@ -102,6 +101,8 @@ class Ensemble(nn.Module):
     >>> Ensemble(2, 2, (16, 16)).eval()(torch.ones(3, 2)).shape
     torch.Size([3, 2])
     """
+
+    hidden: Any
 
     def __init__(
         self,
@@ -143,7 +144,7 @@ class Ensemble(nn.Module):
         if not self.training:
             return rows.expand(self.n_members, *rows.shape)
         n = len(rows)
-        if n % self.n_members:  # some are dealt twice, and their second results dropped
+        if n % self.n_members:  # some rows go to two members; the second results are dropped
             rows = rows[torch.arange(n - n % -self.n_members, device=rows.device) % n]
         return rows.reshape(-1, self.n_members, rows.shape[1]).transpose(0, 1)
 

@@ -15,8 +15,10 @@ def divergence_of(
     body: nn.Module, x: Tensor, directions: Tensor, *context: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Outputs and ``sum_k v_k' J v_k``, by the body's own formula where it has one."""
-    if hasattr(body, "divergence"):
-        return body.divergence(x, directions, *context)
+    formula = getattr(body, "divergence", None)
+    if formula is not None:
+        values, forms = formula(x, directions, *context)
+        return values, forms
     return divergence(lambda x: body(x, *context), x, directions)
 
 

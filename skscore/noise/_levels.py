@@ -116,7 +116,7 @@ def solver_angles(
 ) -> list[float]:
     """Angles where the steps of a solver end: `n_steps` + 1 of them, falling to zero.
 
-        The first is ``arctan(sigma_max)``, or pi/2 for solvers that may start from infinity.
+    The first is ``arctan(sigma_max)``, or pi/2 for solvers that may start from infinity.
 
     Examples
     --------

@@ -359,8 +359,8 @@ PROCESSES: dict[str, type[NoiseProcess]] = {
 
 def truncated_normal(u: Tensor, mean: float, std: float, low: float, high: float) -> Tensor:
     """Quantiles of a normal law between two ends, which u = 0 and u = 1 meet exactly."""
-    ends = [(low - mean) / std, (high - mean) / std]
-    ends = torch.tensor(ends, dtype=torch.float64, device="cpu")
+    standardized = [(low - mean) / std, (high - mean) / std]
+    ends = torch.tensor(standardized, dtype=torch.float64, device="cpu")
     p = torch.special.ndtr(ends).tolist()
     quantile = mean + std * torch.special.ndtri(p[0] + (p[1] - p[0]) * u.double())
     return quantile.clamp(low, high).to(u.dtype)

@@ -8,14 +8,18 @@ everything else reads it from there.
 from __future__ import annotations
 
 import copy
-from collections.abc import Container
+from collections.abc import Iterable
 
 from skscore._params import check_choice
 from skscore.noise._levels import SCHEDULES, WEIGHTINGS
 from skscore.noise._processes import SIGMA_MAX, SIGMA_MIN, NoiseProcess, check_range
 
 _DEFAULT_RANGE = {"sigma_min": SIGMA_MIN, "sigma_max": SIGMA_MAX}
-_CHOICES = {"levels": SCHEDULES, "weighting": WEIGHTINGS, "grid": SCHEDULES}
+_CHOICES: dict[str, Iterable[str]] = {
+    "levels": SCHEDULES,
+    "weighting": WEIGHTINGS,
+    "grid": SCHEDULES,
+}
 
 
 def settled_process(owner: object, process: NoiseProcess) -> NoiseProcess:
@@ -74,7 +78,7 @@ def _settled_end(owner: object, process: NoiseProcess, name: str, known: float) 
     return end
 
 
-def _settle_name(owner: object, settled: NoiseProcess, name: str, choices: Container[str]) -> None:
+def _settle_name(owner: object, settled: NoiseProcess, name: str, choices: Iterable[str]) -> None:
     """Give a process what its owner chose, and check what it then has."""
     chosen = getattr(owner, name, None)
     if chosen is not None and not (isinstance(chosen, str) and chosen == "auto"):

@@ -1,32 +1,21 @@
 """Samplers: what draws rows from a score, one ``step`` each.
 
-:mod:`skscore.samplers._markov` holds Markov chains at one noise level, which start at rows;
-:mod:`skscore.samplers._reverse` those that go from noise to rows down all levels.
+:mod:`skscore.samplers._markov` is the loop over Markov chains at one noise level, which start at
+rows; :mod:`skscore.samplers._reverse` that from noise to rows down all levels.
 """
 
-from skscore.samplers._markov import (
-    Chains,
-    KineticLangevin,
-    Sampler,
-    UnadjustedLangevin,
-    WalkJump,
-    largest_curvature,
-    run_chains,
-)
-from skscore.samplers._reverse import (
+from skscore.samplers._flows import DormandPrinceFlow, DPMSolverMultistep, Heun, RungeKuttaFlow
+from skscore.samplers._langevin import KineticLangevin, UnadjustedLangevin
+from skscore.samplers._markov import Chains, Sampler, largest_curvature, run_chains
+from skscore.samplers._reverse import Path, ReverseSampler, run_reverse
+from skscore.samplers._stochastic import (
     DDIM,
     Ancestral,
     AnnealedLangevin,
-    DormandPrinceFlow,
-    DPMSolverMultistep,
     EulerMaruyama,
-    Heun,
-    Path,
     PredictorCorrector,
-    ReverseSampler,
-    RungeKuttaFlow,
-    run_reverse,
 )
+from skscore.samplers._walk_jump import WalkJump
 
 SAMPLERS: dict[str, type[Sampler]] = {
     "langevin": UnadjustedLangevin,
