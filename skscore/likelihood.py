@@ -69,7 +69,7 @@ FieldAndDivergence = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 _LAST_DRAWS = 4
 _STEPS, _LEAST_STEPS, _MOST_STEPS = 36, 8, 600  # even ones, the first at a tolerance of 5e-4
 _GRIDS = (1.0, 1.5, 2.0, 3.0, 4.0)  # how many times as many
-_NEAR = 2.0  # root mean square of a row's columns up to which it starts with the first grid
+_FAR = (2.0, 4.0, 16.0)  # root mean squares of a row's columns from which it starts a grid later
 _SLACK, _SLACK_IMPLICIT = 60.0, 0.5  # of all even steps, and of one implicit, in tolerances
 _ACROSS = 10.0  # weight of errors of the row in implicit steps
 _FIRST_STEP = 0.5  # in w
@@ -186,14 +186,15 @@ def _even_steps(
     """States at pi/2 by even steps in u, and which of them are good enough."""
     end, grids = start.clone(), _even_grids(tol)
     spread = start[:, :d].square().mean(1).sqrt()
-    place = (spread > _NEAR).long() + (spread > 2 * _NEAR).long()  # in the list of grids
+    place = torch.bucketize(spread, spread.new_tensor(_FAR)).clamp_max(max(len(grids) - 1, 0))
     finest = start.new_tensor(grids)
     for k, n_steps in enumerate(grids):
         for rows in _parts(place == k, at_once):
             end[rows], error = _common_steps(slopes, start[rows], n_steps, _nats(d, 1.0))
-            wanted = n_steps * (error / (_SLACK * tol)) ** 0.25
-            further = torch.searchsorted(finest, wanted.nan_to_num(nan=math.inf)).clamp_min(k + 1)
-            place[rows] = torch.where(error <= _SLACK * tol, -1, further)
+            excess = error / (_SLACK * tol)
+            wanted = (n_steps * excess**0.25).nan_to_num(nan=math.inf)
+            further = torch.searchsorted(finest, wanted).clamp_min(k + 1)
+            place[rows] = torch.where(excess <= 1, -1, further)
     return end, place == -1
 
 

@@ -278,7 +278,7 @@ def test_common_steps_converge_with_order_four(monkeypatch):
     law = exact(2, 2)
     x = law.sample(20)
     monkeypatch.setattr(likelihood, "_SLACK", math.inf)
-    monkeypatch.setattr(likelihood, "_NEAR", math.inf)
+    monkeypatch.setattr(likelihood, "_FAR", ())
     steps, errors = [64, 128, 256], []
     monkeypatch.setattr(likelihood, "_MOST_STEPS", max(steps))
     for n in steps:

@@ -324,7 +324,8 @@ def integrate_implicitly(
     """
     done, going = torch.full_like(y, float("nan")), torch.arange(len(y), device=y.device)
     t, h = torch.zeros_like(y[:, :1]), torch.full_like(y[:, :1], first_step)
-    slope = f(t, y)
+    slope, growth = f(t, y), torch.full_like(t, _GROW_IMPLICIT)
+    expected = torch.ones_like(t)
     for _ in range(_MOST_IMPLICIT_STEPS):
         last = h >= end - t
         h = torch.where(last, end - t, h)
@@ -340,11 +341,18 @@ def integrate_implicitly(
         accepted = error <= 1
         t, y = torch.where(accepted, t + h, t), torch.where(accepted, y_next, y)
         slope = torch.where(accepted, slope_next, slope)
-        factor = (_SAFETY * error.clamp_min(1e-10) ** (-1 / order)).clamp(_SHRINK, _GROW_IMPLICIT)
+        wanted = _SAFETY * error.clamp_min(1e-10) ** (-1 / order)
+        factor = wanted.clamp_min(_SHRINK).minimum(growth)
+        # As much as between this step and the one before it may be lost once more.
+        trend = factor * (wanted / expected).clamp(_SHRINK, 1.0)
+        factor = torch.where(accepted, trend, factor)
+        expected = torch.where(accepted, wanted / factor, expected)
+        growth = torch.where(accepted, _GROW_IMPLICIT, 1.0).to(h)  # none just after a refusal
         finished, lost = (accepted & last)[:, 0], ~slope.isfinite().all(1)
         done[going[finished]] = y[finished]
         keep = ~(finished | lost)
-        going, t, y, h, slope = (v[keep] for v in (going, t, y, h * factor, slope))
+        state = (going, t, y, h * factor, slope, growth, expected)
+        going, t, y, h, slope, growth, expected = (v[keep] for v in state)
         if not len(going):
             break
     else:

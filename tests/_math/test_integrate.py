@@ -557,6 +557,22 @@ def test_an_implicit_step_does_not_leap_over_a_cliff():
     torch.testing.assert_close(y[:, 1], 4 + rows[:, 0], rtol=0, atol=0.02)
 
 
+@pytest.mark.parametrize("place", [0.43, 0.47, 0.4999])
+def test_an_implicit_step_sees_a_cliff_between_its_last_stage_and_its_end(place):
+    """The stages of a first step of 0.5 end at 0.375; a slope that rises later is one by its end."""
+
+    def f(t, state):
+        return (t > place).to(state) + 0 * state
+
+    def jacobian(t, state):
+        return torch.zeros(len(state), 1, 1, dtype=state.dtype)
+
+    y = integrate_implicitly(
+        f, jacobian, torch.zeros(1, 1).double(), 2.0, 1e-3, 0.5, 4, relative_norm
+    )
+    assert y.item() == pytest.approx(2.0 - place, abs=0.02)  # what a jump may hide
+
+
 def test_implicit_rows_do_not_see_each_other():
     together = solve_implicitly(*decaying(RATES), RELAXING)
     for k in range(len(RATES)):
