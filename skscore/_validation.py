@@ -59,6 +59,7 @@ __all__ = [
     "check_fitted",
     "check_metric",
     "check_metric_rows",
+    "check_metrics",
     "check_parameters",
     "check_picklable",
     "check_rows",
@@ -297,6 +298,17 @@ def check_metric_rows(metrics: np.ndarray, n_rows: int) -> np.ndarray:
     if len(metrics) != n_rows:
         raise ValueError(f"metric must have one matrix for each of {n_rows} rows: {len(metrics)}.")
     return metrics
+
+
+def check_metrics(
+    estimator: Any, X: ArrayLike, metric: ArrayLike | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Rows of X and a metric for all of them, or for each, both checked."""
+    M = check_metric(metric, estimator.n_features_in_)
+    rows = check_rows(estimator, X)
+    if M is not None and M.ndim == 3:
+        check_metric_rows(M, len(rows))
+    return rows, M
 
 
 def rows_like(X: Any, rows: np.ndarray) -> Any:

@@ -40,7 +40,14 @@ def imports(module: str, *, late: bool = False) -> list[ast.stmt]:
     """Import statements of a module; only those below its top level where `late`."""
     tree = ast.parse(path_of(module).read_text())
     found = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
-    return [node for node in found if not (late and node in tree.body)]
+    top = [*tree.body, *for_annotations(tree)]
+    return [node for node in found if not (late and node in top)]
+
+
+def for_annotations(tree: ast.Module) -> list[ast.stmt]:
+    """What stands at the top under ``if TYPE_CHECKING``."""
+    blocks = [node for node in tree.body if isinstance(node, ast.If)]
+    return [n for b in blocks if ast.unparse(b.test) == "TYPE_CHECKING" for n in b.body]
 
 
 def names(module: str) -> set[str]:

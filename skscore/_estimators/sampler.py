@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
-from skscore._estimators.diffusion import DEFAULT_METHOD
+from skscore._estimators.all_levels import DEFAULT_METHOD
 from skscore._estimators.draws import (
     HOME,
     Run,

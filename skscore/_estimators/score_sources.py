@@ -166,7 +166,7 @@ class TrainedSource(ScoreSource):
         return known if getattr(self.part, "noise", "gaussian") == "gaussian" else None
 
     def run_chains(self, sampler, starts, sigma, rng, **steps):
-        return self.part._run_chains(sampler, starts, rng, sigma, **steps)
+        return self.part._trained().run_chains(sampler, starts, rng, sigma, **steps)
 
 
 @score_source.register

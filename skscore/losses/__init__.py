@@ -19,7 +19,8 @@ autoencoder           1/2 E |D(x~) - x|^2: sigma^4 denoising for the score
 diffusion             denoising at levels drawn anew for every row, weighted
 ====================  =========================================================
 
-To add a loss, subclass :class:`Loss` here.
+To add a loss, subclass :class:`PerBatchLoss`, or :class:`Loss` where the draws of many batches are
+cheaper all at once.
 
 References
 ----------
@@ -32,7 +33,7 @@ Pang, Xu, Li, Song, Ermon and Zhu (2020). Efficient learning of generative model
 via finite-difference score matching.
 """
 
-from skscore.losses._base import Loss
+from skscore.losses._base import Loss, PerBatchLoss
 from skscore.losses._denoising import DenoisingAutoencoder, DenoisingScoreMatching
 from skscore.losses._diffusion import DiffusionScoreMatching
 from skscore.losses._score_matching import (
@@ -52,5 +53,6 @@ __all__ = [
     "FiniteDifferenceSlicedScoreMatching",
     "ImplicitScoreMatching",
     "Loss",
+    "PerBatchLoss",
     "SlicedScoreMatching",
 ]

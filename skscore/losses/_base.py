@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,3 +30,19 @@ class Loss(Part, ABC):
     @abstractmethod
     def __call__(self, score: Field, x: Tensor, *, generator: Generator = None) -> Tensor:
         """One value per row: callable, (n, d) and a generator in, (n,) out."""
+
+    @abstractmethod
+    def prepared(
+        self, x: Tensor, n_batches: int, generator: Generator
+    ) -> Iterable[Callable[[Any], Tensor]]:
+        """The values of `n_batches` equal parts of the rows, as functions of the callable."""
+
+
+class PerBatchLoss(Loss, ABC):
+    """A loss that makes its draws for each batch by itself, when it is asked for its values."""
+
+    def prepared(
+        self, x: Tensor, n_batches: int, generator: Generator
+    ) -> Iterable[Callable[[Any], Tensor]]:
+        """The values of `n_batches` equal parts of the rows, as functions of the callable."""
+        return [partial(self, x=part, generator=generator) for part in x.chunk(n_batches)]

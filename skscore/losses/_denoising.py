@@ -7,7 +7,7 @@ from torch import Tensor
 
 from skscore._math.calculus import Field
 from skscore._params import check_choice
-from skscore.losses._base import Generator, Loss
+from skscore.losses._base import Generator, PerBatchLoss
 from skscore.noise import NoiseKernel
 
 
@@ -21,7 +21,7 @@ def _noisy_rows(
     return torch.cat([noisy, 2 * x - noisy]), torch.cat([x, x])
 
 
-class DenoisingScoreMatching(Loss):
+class DenoisingScoreMatching(PerBatchLoss):
     """``1/2 |s(x~) - grad log q(x~ | x)|^2`` at one noise level (Vincent 2011).
 
     Parameters
@@ -60,7 +60,7 @@ class DenoisingScoreMatching(Loss):
         return weight * values.reshape(-1, len(x)).mean(0)
 
 
-class DenoisingAutoencoder(Loss):
+class DenoisingAutoencoder(PerBatchLoss):
     """``1/2 |D(x~) - x|^2``; called with the denoiser D in place of the score.
 
     Parameters

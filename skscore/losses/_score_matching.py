@@ -9,10 +9,10 @@ from torch import Tensor
 
 from skscore._math.calculus import Field, divergence, quadratic_forms
 from skscore._params import check_choice, check_count, check_positive
-from skscore.losses._base import Generator, Loss
+from skscore.losses._base import Generator, PerBatchLoss
 
 
-class ExplicitScoreMatching(Loss):
+class ExplicitScoreMatching(PerBatchLoss):
     """``1/2 |s(x) - s*(x)|^2`` against a known score, the Fisher divergence.
 
     Parameters
@@ -38,7 +38,7 @@ class ExplicitScoreMatching(Loss):
         return 0.5 * (score(x) - self.true_score(x)).square().sum(1)
 
 
-class ImplicitScoreMatching(Loss):
+class ImplicitScoreMatching(PerBatchLoss):
     """``1/2 |s|^2 + tr J`` with the exact trace (Hyvarinen 2005); d backward passes.
 
     Examples
@@ -79,7 +79,7 @@ PROJECTIONS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
 """Laws of random directions with ``E vv' = I``: each fills the last axis of an empty tensor."""
 
 
-class _Sliced(Loss):
+class _Sliced(PerBatchLoss):
     """What the sliced losses share: their directions and the two forms of the square."""
 
     bounded = False

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from skscore._math.calculus import divergence
 from skscore.networks._activations import ACTIVATIONS, VALUES_AND_SLOPES
+
+_WIDTHS = (96, 96)  # of a member
+_DROPOUT, _DROPOUT_ROWS = 0.2, 100.0  # the largest rate; rows of one more network unit dropped
 
 
 class Dropout(nn.Module):
@@ -126,6 +130,12 @@ class Ensemble(nn.Module):
         nn.init.zeros_(self.exit.weight)
         nn.init.zeros_(self.exit.bias)
         self.n_members = n_members
+
+    @staticmethod
+    def automatic_architecture(n_rows: int, n_features: int) -> dict[str, Any]:
+        """Widths for a table of that size, and a dropout that is larger for a short one."""
+        rate = min(_DROPOUT, _DROPOUT_ROWS / n_rows)
+        return {"hidden_layer_sizes": _WIDTHS, "options": {"dropout": rate}}
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """(n, in_features) to (n, out_features)."""

@@ -41,6 +41,7 @@ def test_decorrelated_columns_of_any_scale_have_the_identity_as_covariance():
         (lambda X, sigma=None: X, False, True),
         (lambda X, scale=1.0: X, False, False),
         (np.negative, False, False),
+        (max, False, False),  # which has no signature to look at
     ],
 )
 def test_the_arguments_of_a_callable_say_which_levels_it_knows(score, levels, sigma):

@@ -519,6 +519,17 @@ def test_levels_of_a_method_and_of_the_sampler_must_agree():
         part_sampler("diffusion", "pipeline", sigma=1000).sample(3)
 
 
+def test_the_level_that_an_estimator_of_others_was_fitted_at_is_its_only_one():
+    est = Third().fit(X)
+    est.sigma_ = 0.6
+    with pytest.raises(ValueError, match="fitted at, 0.6, or None. Got 0.3"):
+        score_source(est).level(0.3)
+    assert score_source(est).level(0.6) == score_source(est).level(None) == 0.6
+    free = ThirdWithLevels().fit(X)
+    free.sigma_ = 0.6
+    assert score_source(free).level(0.3) == 0.3
+
+
 @pytest.mark.parametrize("carrier", ["alone", "pipeline"])
 def test_a_jump_of_a_density_needs_a_level(carrier):
     with pytest.raises(ValueError, match="needs the noise level of the score"):

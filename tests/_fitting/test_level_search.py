@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from skscore import DenoisingScoreEstimator
+from skscore import DenoisingScoreEstimator, DenoisingScoreEstimatorCV
 from skscore._fitting import level_search as _level_search
 from skscore._fitting.data import first_data
 from skscore._fitting.level_search import LevelSearch, level_grid, search_levels
@@ -141,3 +141,9 @@ def test_the_search_is_affine_invariant(brief):
         parts = folds(data.rows, 2, data.rng)
         found.append(search_levels(brief, data, np.geomspace(0.1, 1, 3), parts).means())
     np.testing.assert_allclose(*found, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("est", [DenoisingScoreEstimatorCV(cv=2), DenoisingScoreEstimator("auto")])
+def test_splits_with_one_row_for_training_are_refused_with_the_number(est):
+    with pytest.raises(ValueError, match=r"two different rows for training in each .* Got 1 of 2"):
+        est.fit([[0.0], [1.0]])

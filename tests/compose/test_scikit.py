@@ -352,7 +352,12 @@ def test_functions_with_arguments_are_not_those_of_the_table():
 # -- scalers that clip, quantiles ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scaler", [MinMaxScaler(clip=True), MaxAbsScaler(clip=True)])
+CLIPPING = [MinMaxScaler(clip=True)]
+if "clip" in MaxAbsScaler().get_params():  # later than scikit-learn 1.6
+    CLIPPING.append(MaxAbsScaler(clip=True))
+
+
+@pytest.mark.parametrize("scaler", CLIPPING)
 def test_clipped_rows_are_outside_and_the_ends_inside(scaler):
     rows = X - 0.4 if isinstance(scaler, MaxAbsScaler) else X
     change = change_of_variables(clone(scaler).fit(rows), rows)
@@ -535,7 +540,7 @@ def shifted(X):
 
 LOSSY = {
     "fewer components": (PCA(1), "keeps 1 of 2 components"),
-    "clusters": (KBinsDiscretizer(5, encode="ordinal", quantile_method="averaged_inverted_cdf"),
+    "clusters": (KBinsDiscretizer(5, encode="ordinal", strategy="uniform"),
                  r"does not lead back to \d+ of 300 training rows"),
     "no inverse": (FunctionTransformer(np.log), "it has no inverse_func"),
     "another inverse": (FunctionTransformer(np.log, np.expm1), "does not lead back to 300 of 300"),
@@ -576,10 +581,7 @@ def test_functions_that_fold_the_line_are_refused_on_rows_of_both_signs(function
         pipeline.fit(X - 0.4)
 
 
-@pytest.mark.parametrize(
-    "transformer",
-    [QuantileTransformer(n_quantiles=9), MinMaxScaler(clip=True), MaxAbsScaler(clip=True)],
-)
+@pytest.mark.parametrize("transformer", [QuantileTransformer(n_quantiles=9), *CLIPPING])
 def test_constant_columns_have_no_quantiles_and_no_clipped_range(transformer):
     rows = np.c_[X[:, 0], np.zeros(len(X))]
     with pytest.raises(ValueError, match="column 1 is constant"):
