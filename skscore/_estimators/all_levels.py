@@ -301,7 +301,7 @@ class AllLevelsScoreEstimator(BaseScoreEstimator, ABC):
         path = self._trained().run_reverse(sampler, n_samples, angles, seed, return_states)
         z, name = self._standardizer, type(self).__name__
         rows = check_finite_draws(z.inverse_transform(array(path.draws)), name)
-        if not return_states:
+        if path.states is None:
             return rows
-        states = np.stack([z.inverse_transform(array(y)) for y in path.states or ()])
+        states = np.stack([z.inverse_transform(array(y)) for y in path.states])
         return rows, states, np.array(angles)
