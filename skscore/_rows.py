@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from skscore._backend.training import Portion
+from skscore._backend.batches import Portion
 
 _MAX_HELD = 50_000
 _SUBSET_SEED = 946_385_271  # unlike those that tables are made with

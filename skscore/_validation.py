@@ -59,6 +59,7 @@ __all__ = [
     "check_fitted",
     "check_metric",
     "check_metric_rows",
+    "check_metrics",
     "check_parameters",
     "check_picklable",
     "check_rows",
@@ -309,6 +310,17 @@ def metric_for(X: np.ndarray, metric: ArrayLike | None) -> np.ndarray:
     n, d = X.shape
     M = check_metric(np.eye(d) if metric is None else metric, d)
     return M if M.ndim == 2 else check_metric_rows(M, n)
+
+
+def check_metrics(
+    estimator: Any, X: ArrayLike, metric: ArrayLike | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Rows of X and a metric for all of them, or for each, both checked."""
+    M = check_metric(metric, estimator.n_features_in_)
+    rows = check_rows(estimator, X)
+    if M is not None and M.ndim == 3:
+        check_metric_rows(M, len(rows))
+    return rows, M
 
 
 def rows_like(X: Any, rows: np.ndarray) -> Any:

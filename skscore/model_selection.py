@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
 from skscore._backend.fitted import FittedNetwork
-from skscore._estimators.base import BaseScoreEstimator
 from skscore._estimators.documentation import shared_documentation
 from skscore._estimators.one_level import NoisedScoreEstimator
+from skscore._estimators.parameters import CONSTRAINTS, shared_arguments
 from skscore._fitting.data import FitData
 from skscore._fitting.level_search import Fold, LevelSearch, level_grid, search_levels
 from skscore._rows import folds, given_folds
@@ -24,7 +24,7 @@ __all__ = ["DenoisingScoreEstimatorCV"]
 
 
 @shared_documentation
-class DenoisingScoreEstimatorCV(NoisedScoreEstimator, BaseScoreEstimator):
+class DenoisingScoreEstimatorCV(NoisedScoreEstimator):
     """:class:`~skscore.DenoisingScoreEstimator` with its noise level chosen by cross-validation.
 
     For each fold ONE network learns the scores of all levels, by denoising score matching with a
@@ -48,7 +48,7 @@ class DenoisingScoreEstimatorCV(NoisedScoreEstimator, BaseScoreEstimator):
         best, that of the row by row differences: a smoother score where the data do not tell.
     n_jobs : int or None, default=None
         Folds that are trained at the same time, as in ``GridSearchCV``.
-    noise : {"gaussian"}, default="gaussian"
+    noise : {<kernels>}, default="gaussian"
         A key of :data:`skscore.noise.KERNELS`.
     <parameters>
 
@@ -103,7 +103,7 @@ class DenoisingScoreEstimatorCV(NoisedScoreEstimator, BaseScoreEstimator):
     [1, 2, 3]
     """
 
-    _parameter_constraints = BaseScoreEstimator._parameter_constraints | {
+    _parameter_constraints = CONSTRAINTS | {
         "sigmas": [Interval(Integral, 2, None, closed="left"), "array-like"],
         "cv": [
             Interval(Integral, 2, None, closed="left"),
@@ -142,33 +142,14 @@ class DenoisingScoreEstimatorCV(NoisedScoreEstimator, BaseScoreEstimator):
         random_state: Any = None,
         device: str = "auto",
     ) -> None:
-        super().__init__(
-            network=network,
-            hidden_layer_sizes=hidden_layer_sizes,
-            activation=activation,
-            conservative=conservative,
-            standardize=standardize,
-            dequantize=dequantize,
-            learning_rate_init=learning_rate_init,
-            batch_size=batch_size,
-            max_iter=max_iter,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            tol=tol,
-            warm_start=warm_start,
-            store_starts=store_starts,
-            verbose=verbose,
-            random_state=random_state,
-            device=device,
-        )
+        super().__init__(**shared_arguments(locals()))
         self.sigmas = sigmas
         self.cv = cv
         self.one_std_error = one_std_error
         self.n_jobs = n_jobs
         self.noise = noise
 
-    _fixed_names = (*BaseScoreEstimator._fixed_names, "sigmas")
+    _fixed_names = (*NoisedScoreEstimator._fixed_names, "sigmas")
 
     def _choose_level(
         self, data: FitData, previous: FittedNetwork | None

@@ -102,7 +102,7 @@ def test_splitters_of_scikit_learn_are_taken(cv):
     ],
 )
 def test_bad_parameters_are_refused_before_training(params, words, monkeypatch):
-    monkeypatch.setattr("skscore._fitting.level_search.train", None)
+    monkeypatch.setattr("skscore._fitting.level_search.training_run", None)
     est = DenoisingScoreEstimatorCV(**{"cv": 2} | params | BRIEF)
     with pytest.raises(ValueError, match=words):
         est.fit(X)

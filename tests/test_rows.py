@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skscore._backend.training import Portion
+from skscore._backend.batches import Portion
 from skscore._rows import (
     counted_cells,
     drawn_index,

@@ -28,14 +28,13 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from step_cost import build, microseconds, ours
+from step_cost import build, microseconds, ours, stepper
 
 from skscore import DiffusionScoreEstimator
-from skscore._backend.convert import CHUNK, generator
+from skscore._backend.convert import CHUNK
 from skscore._backend.evaluators import Evaluator
 from skscore._backend.fitted import NetworkSpec
 from skscore._backend.row_source import RowSource
-from skscore._backend.training import Portion, _batches, _run_round, _Trainer
 from skscore.losses import DenoisingScoreMatching, ImplicitScoreMatching, SlicedScoreMatching
 from skscore.noise import GaussianNoise
 
@@ -126,10 +125,8 @@ def step_of(loss, d):
     X = np.random.RandomState(0).standard_normal((2000, d)).astype(np.float32)
     nothing = np.zeros((0, d))
     rows = RowSource(X, lambda part: part, nothing, nothing, torch.device("cpu"))
-    trainer = _Trainer(NetworkSpec("mlp", d, WIDTHS, "silu", False, SIGMA).build(0), 0.003, None)
-    source = generator(0)
-    batches = _batches(Portion(torch.arange(len(X))), 256, source)
-    return lambda n: _run_round(trainer, loss, rows, batches, n, source)
+    network = NetworkSpec("mlp", d, WIDTHS, "silu", False, SIGMA).build(0)
+    return stepper(network, loss, rows, len(X), 256)
 
 
 def columns_cell(d, quick):

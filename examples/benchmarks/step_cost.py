@@ -19,10 +19,11 @@ import time
 import numpy as np
 import torch
 
+from skscore._backend.batches import Portion, Split, batch_indices
 from skscore._backend.convert import generator
 from skscore._backend.fitted import NetworkSpec
 from skscore._backend.row_source import RowSource
-from skscore._backend.training import Portion, _batches, _run_round, _Trainer
+from skscore._backend.training import Plan, TrainingRun, _run_round, _Trainer
 from skscore.losses import DiffusionScoreMatching
 from skscore.noise import VarianceExploding
 
@@ -40,11 +41,17 @@ def ours(d, widths, n_rows, batch_size):
     X = np.random.RandomState(0).standard_normal((n_rows, d)).astype(np.float32)
     nothing = np.zeros((0, d))
     rows = RowSource(X, lambda part: part, nothing, nothing, torch.device("cpu"))
-    trainer = _Trainer(build(d, widths), 0.003, None)
     loss = DiffusionScoreMatching(VarianceExploding(), *SIGMA_RANGE)
-    source = generator(0)
-    batches = _batches(Portion(torch.arange(n_rows)), batch_size, source)
-    return lambda n: _run_round(trainer, loss, rows, batches, n, source)
+    return stepper(build(d, widths), loss, rows, n_rows, batch_size)
+
+
+def stepper(network, loss, rows, n_rows, batch_size):
+    """A function that takes a number of steps of a network."""
+    training, source = Portion(torch.arange(n_rows)), generator(0)
+    plan = Plan(1, batch_size, 0.003, patience=None, tol=0.0)
+    run = TrainingRun("benchmark", loss, rows, Split(training), plan)
+    trainer, batches = _Trainer(network, 0.003), batch_indices(training, batch_size, source)
+    return lambda n: _run_round(trainer, run, batches, n, source)
 
 
 def bare(d, widths, batch_size):

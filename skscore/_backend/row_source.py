@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skscore._backend.batches import Batch
 from skscore._backend.convert import CHUNK, tensor
 from skscore._backend.scope import torch_scope
-from skscore._backend.training import Portion
 
 _CACHE_BYTES = 2**28
 
@@ -47,24 +47,17 @@ class RowSource:
             rows[part] = self._standardize(X[part])
         return torch.from_numpy(rows).to(self.device)
 
-    def take(self, index: Tensor, source: torch.Generator) -> Tensor:
-        """Rows (b, d) at an index (b,)."""
+    def take(self, index: Tensor, generator: torch.Generator) -> Batch:
+        """The rows at an index (b,)."""
         table = self._table
         if table is None:
             x = self._read(self._X[index.cpu().numpy()])
         else:
             x = table.index_select(0, index)
         if len(self._uniform):
-            u = x.new_empty(len(x), len(self._uniform)).uniform_(-0.5, 0.5, generator=source)
+            u = x.new_empty(len(x), len(self._uniform)).uniform_(-0.5, 0.5, generator=generator)
             x = x + u @ self._uniform
         if len(self._normal):
-            z = x.new_empty(len(x), len(self._normal)).normal_(generator=source)
+            z = x.new_empty(len(x), len(self._normal)).normal_(generator=generator)
             x = x + z @ self._normal
-        return x
-
-
-def on_device(portion: Portion, device: torch.device) -> Portion:
-    """A portion of tensors from one of arrays."""
-    index = torch.as_tensor(portion.index, device=device)
-    weights = portion.weights
-    return Portion(index, None if weights is None else tensor(weights, device))
+        return Batch(x)

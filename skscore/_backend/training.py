@@ -16,15 +16,16 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from skscore._backend.batches import Batch, Rows, Split, batch_indices
 from skscore.losses import Loss
 from skscore.networks import Dropout
 
@@ -41,34 +42,9 @@ _UNBOUNDED_MARGIN = 1.0  # standard errors by which a state must win under an un
 _BLOCK = 4096  # rows that are taken, and whose noise is drawn, at once
 
 State = dict[str, Tensor]
+OnRound = Callable[[dict[str, Any]], None]
 BatchLoss = Callable[[nn.Module], Tensor]
-"""Losses (b,) of the rows of a batch, as a function of the model."""
-
-
-class Rows(Protocol):
-    """A source of rows: those at an index (b,), as (b, d)."""
-
-    def take(self, index: Tensor, generator: torch.Generator) -> Tensor:
-        """Rows at `index`."""
-
-
-@dataclass(frozen=True)
-class Portion:
-    """Some rows of a table by their numbers (m,), and how much each counts; None is alike.
-
-    The training loop visits rows as often as they count.
-    """
-
-    index: Any
-    weights: Any = None
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    @property
-    def n_rows(self) -> float:
-        """How many rows they stand for."""
-        return float(len(self.index) if self.weights is None else self.weights.sum())
+"""The mean loss of a batch, as a function of the model."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +60,26 @@ class Plan:
     learning_rate: float
     patience: int | None
     tol: float
-    validation_seed: int
+    validation_seed: int = 0
     decays: bool = False
     later_rounds: int = 0
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A training, all but the network: built once, and handed down to the loop.
+
+    `owner` is the name of the estimator, for messages.  `on_round` receives a dictionary after
+    every round.  The row numbers (int64) and weights (float64) of the split are tensors where the
+    loop reads them, and arrays above it.
+    """
+
+    owner: str
+    loss: Loss
+    rows: Rows
+    split: Split
+    plan: Plan
+    on_round: OnRound | None = None
 
 
 @dataclass
@@ -125,34 +118,6 @@ def steps_per_round(n_rows: int, batch_size: int) -> int:
     return min(max(math.ceil(n_rows / batch_size), MIN_STEPS), MAX_STEPS)
 
 
-def _batches(rows: Portion, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Endless batches from passes that are shuffled anew."""
-    places = rows.index[:0]
-    while True:
-        while len(places) < size:
-            order = _pass(rows, generator)
-            places = torch.cat([places, order]) if len(places) else order
-        yield rows.index[places[:size]]
-        places = places[size:]
-
-
-def _pass(rows: Portion, generator: torch.Generator) -> Tensor:
-    """As many places as there are rows, in random order: each once, or as often as it counts.
-
-    Weighted ones are systematic draws: a row that counts r times the mean comes ``floor(r)`` or
-    ``ceil(r)`` times.
-    """
-    n, device = len(rows), rows.index.device
-    order = torch.randperm(n, generator=generator, device=device)
-    if rows.weights is None:
-        return order
-    ends = rows.weights[order].cumsum(0)
-    shift = torch.rand(1, generator=generator, device=device, dtype=ends.dtype)
-    points = (torch.arange(n, device=device, dtype=ends.dtype) + shift) * (ends[-1] / n)
-    drawn = order[torch.searchsorted(ends, points).clamp_max(n - 1)]
-    return drawn[torch.randperm(n, generator=generator, device=device)]
-
-
 def _snapshot(model: nn.Module) -> State:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
@@ -184,34 +149,46 @@ class _Trainer:
     """A model, its average and its optimiser, moved by `step`."""
 
     def __init__(
-        self,
-        model: nn.Module,
-        learning_rate: float,
-        resume: Record | None,
+        self, model: nn.Module, learning_rate: float, previous: Record | None = None
     ) -> None:
         self.model = model
         self.device = next(model.parameters()).device
-        self.learning_rate, self.last_step = learning_rate, None
+        self.learning_rate = learning_rate
+        self.last_step: int | None = None
         self.average = copy.deepcopy(model)
         self._weights, self._means = _flattened(model), _flattened(self.average)
         self.average.requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self._weights, lr=learning_rate, fused=True)
         self.n_steps = 0
-        if resume is not None:
-            self.model.load_state_dict(resume.last)
-            self.average.load_state_dict(resume.average)
-            saved = self.optimizer.state_dict()
-            saved["state"] = resume.moments
-            self.optimizer.load_state_dict(saved)
-            self.n_steps = resume.n_steps
+        if previous is not None:
+            self._go_on_from(previous)
 
-    def step(self, losses: BatchLoss) -> tuple[Tensor, Tensor]:
+    def _go_on_from(self, previous: Record) -> None:
+        self.model.load_state_dict(previous.last)
+        self.average.load_state_dict(previous.average)
+        saved = self.optimizer.state_dict()
+        saved["state"] = previous.moments
+        self.optimizer.load_state_dict(saved)
+        self.n_steps = previous.n_steps
+
+    def step(self, loss: BatchLoss) -> tuple[Tensor, Tensor]:
         """Move once; the loss and whether the step was skipped, both on the device."""
         self.optimizer.param_groups[0]["lr"] = self._learning_rate()
-        for vector in self._weights:
-            vector.grad.zero_()
-        value = losses(self.model).mean()
+        self._zero_gradients()
+        value = loss(self.model)
         value.backward()
+        skipped = self._limit_step()
+        self.optimizer.step()
+        self._update_average()
+        return value.detach(), skipped
+
+    def _zero_gradients(self) -> None:
+        for vector in self._weights:
+            if vector.grad is not None:
+                vector.grad.zero_()
+
+    def _limit_step(self) -> Tensor:
+        """Clip the gradient, and skip the next step where it is not finite: whether that is so."""
         norms = [torch.linalg.vector_norm(vector.grad).float() for vector in self._weights]
         norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
         skipped = 1.0 - (norm < math.inf).float()
@@ -219,9 +196,7 @@ class _Trainer:
         self.optimizer.grad_scale = (norm / _MAX_NORM).clamp_min(1.0)
         # ... and leaves weights, moments and step count alone where this is one.
         self.optimizer.found_inf = skipped
-        self.optimizer.step()
-        self._update_average()
-        return value.detach(), skipped
+        return skipped
 
     def _learning_rate(self) -> float:
         """That of the next step; it falls to zero where `last_step` is set."""
@@ -243,20 +218,23 @@ class _Trainer:
         return copy.deepcopy(self.optimizer.state_dict()["state"])
 
 
-def _prepared(
-    loss: Loss, x: Tensor, n_batches: int, generator: torch.Generator
-) -> Iterable[BatchLoss]:
-    """Losses of equal parts of the rows, drawn all at once where the loss knows how."""
-    if hasattr(loss, "prepared"):
-        return loss.prepared(x, n_batches, generator)
-    parts = x.chunk(n_batches)
-    return (partial(loss, x=part, generator=generator) for part in parts)
+def _batch_losses(
+    loss: Loss, rows: Batch, n_batches: int, generator: torch.Generator
+) -> Iterator[BatchLoss]:
+    """Mean losses of equal parts of the rows, drawn all at once where the loss knows how."""
+    for batch, values in zip(
+        rows.parts(n_batches), loss.prepared(rows.x, n_batches, generator), strict=True
+    ):
+        yield partial(_mean_loss, batch, values)
+
+
+def _mean_loss(batch: Batch, values: Callable[..., Tensor], model: nn.Module) -> Tensor:
+    return batch.mean(values(batch.conditioned(model)))
 
 
 def _run_round(
     trainer: _Trainer,
-    loss: Loss,
-    rows: Rows,
+    run: TrainingRun,
     batches: Iterator[Tensor],
     n_steps: int,
     generator: torch.Generator,
@@ -270,9 +248,9 @@ def _run_round(
         block = [next(batches)]
         n_batches = min(max(1, _BLOCK // len(block[0])), n_steps - done)
         block.extend(islice(batches, n_batches - 1))
-        x = rows.take(torch.cat(block), generator)
-        for batch in _prepared(loss, x, n_batches, generator):
-            values[done], skipped[done] = trainer.step(batch)
+        rows = run.rows.take(torch.cat(block), generator)
+        for loss in _batch_losses(run.loss, rows, n_batches, generator):
+            values[done], skipped[done] = trainer.step(loss)
             done += 1
     return values[skipped == 0].mean().item(), int(skipped.sum().item())
 
@@ -300,122 +278,139 @@ class _Verdict:
         return (mean - margin * error).item()
 
 
-def _some(rows: Portion) -> Portion:
-    """Every k-th row, so many as are worth a judgement."""
-    step = math.ceil(len(rows) / _VALIDATION_DRAWS)
-    weights = None if rows.weights is None else rows.weights[::step]
-    return Portion(rows.index[::step], weights)
-
-
-@torch.no_grad()
-def _judge(model: nn.Module, loss: Loss, rows: Rows, held: Portion, seed: int) -> _Verdict:
-    """Losses on the held-out rows, with the same draws at every call.
+class _Judge:
+    """Losses on the rows held out, or on some that are trained on, with the same draws each time.
 
     Under a random loss a row is visited as often as it counts, and at least once.
     """
-    generator = torch.Generator(held.index.device).manual_seed(seed)
-    weights = torch.ones(len(held), dtype=torch.float64, device=held.index.device)
-    weights = weights if held.weights is None else held.weights
-    repeats = math.ceil(_VALIDATION_DRAWS / len(held)) if loss.random else 1
-    visits = (repeats * weights / weights.mean()).ceil().long() if loss.random else repeats
-    model.eval()
-    place = torch.arange(len(held), device=held.index.device).repeat_interleave(visits)
-    losses = []
-    for part in held.index[place].split(_VALIDATION_CHUNK):
-        x = rows.take(part, generator)
-        losses.append(loss(model, x, generator=generator).double())
-    sums = torch.zeros_like(weights).index_add_(0, place, torch.cat(losses))
-    return _Verdict(sums / visits, weights)
+
+    def __init__(self, run: TrainingRun) -> None:
+        training, validation = run.split
+        step = math.ceil(len(training) / _VALIDATION_DRAWS)
+        self._rows = training.every(step) if validation is None else validation
+        self._run = run
+
+    @torch.no_grad()
+    def __call__(self, model: nn.Module) -> _Verdict:
+        rows, loss, device = self._rows, self._run.loss, self._rows.index.device
+        generator = torch.Generator(device).manual_seed(self._run.plan.validation_seed)
+        weights = rows.weights
+        if weights is None:
+            weights = torch.ones(len(rows), dtype=torch.float64, device=device)
+        visits = self._visits(weights)
+        model.eval()
+        place = torch.arange(len(rows), device=device).repeat_interleave(visits)
+        losses = []
+        for part in rows.index[place].split(_VALIDATION_CHUNK):
+            batch = self._run.rows.take(part, generator)
+            losses.append(loss(batch.conditioned(model), batch.x, generator=generator).double())
+        sums = torch.zeros_like(weights).index_add_(0, place, torch.cat(losses))
+        return _Verdict(sums / visits, weights)
+
+    def _visits(self, weights: Tensor) -> Tensor:
+        """How often each row is visited."""
+        if not self._run.loss.random:
+            return torch.ones_like(weights, dtype=torch.int64)
+        repeats = math.ceil(_VALIDATION_DRAWS / len(weights))
+        return (repeats * weights / weights.mean()).ceil().long()
 
 
-def train(
+class _Selection:
+    """The best state so far, its record, and how long ago a better one came."""
+
+    def __init__(self, run: TrainingRun, trainer: _Trainer) -> None:
+        self._run, self._trainer, self._judge = run, trainer, _Judge(run)
+        self._margin = 0.0 if run.loss.bounded else _UNBOUNDED_MARGIN
+        self._waited = 0
+        self.record = Record({}, {}, {}, 0)
+        self._keep()
+        self._best = self._reference = self._judge(trainer.average)
+        self.record.first_loss = -self._best.score()
+
+    def _keep(self) -> None:
+        record, trainer = self.record, self._trainer
+        record.average, record.last = _snapshot(trainer.average), _snapshot(trainer.model)
+        record.moments, record.n_steps = trainer.moments(), trainer.n_steps
+        record.best_round = len(record.loss_curve)
+
+    def end_round(self, mean: float, n_skipped: int) -> str | None:
+        """Take note of a round; how training has ended, if it has."""
+        self.record.n_skipped += n_skipped
+        if not math.isfinite(mean):
+            return "diverged"
+        self.record.loss_curve.append(mean)
+        score = self._compare()
+        if self._run.on_round is not None:
+            number = len(self.record.loss_curve)
+            self._run.on_round({"round": number, "loss": mean, "validation_score": score})
+        patience = self._run.plan.patience
+        impatient = score is not None and patience is not None and self._waited >= patience
+        return "converged" if impatient else None
+
+    def _compare(self) -> float | None:
+        """Keep the state where it is the best; its score on held-out rows, if there are any."""
+        if self._run.split.validation is None:
+            self._keep()
+            return None
+        verdict = self._judge(self._trainer.average)
+        self.record.validation_scores.append(verdict.score())
+        if verdict.gain_over(self._best, self._margin) > 0:
+            self._best = verdict
+            self._keep()
+        if verdict.gain_over(self._reference, self._margin) > self._run.plan.tol:
+            self._reference, self._waited = verdict, 0
+        else:
+            self._waited += 1
+        return verdict.score()
+
+    def conclude(self, status: str) -> Record:
+        """The record of a training that has ended."""
+        self.record.status = status
+        if self._run.split.validation is None:
+            self._best = self._judge(self._trainer.average)
+        else:
+            self.record.best_score = self._best.score()
+        self.record.kept_loss = -self._best.score()
+        return self.record
+
+
+def optimise(
     model: nn.Module,
-    loss: Loss,
-    rows: Rows,
-    training: Portion,
-    validation: Portion | None,
-    plan: Plan,
+    run: TrainingRun,
     *,
     generator: torch.Generator,
-    resume: Record | None = None,
-    on_round: Callable[[dict[str, Any]], None] | None = None,
+    previous: Record | None = None,
 ) -> Record:
-    """Fit `model` to the rows of the portion `training`.
+    """Fit a model to the training rows of a run.
 
     Parameters
     ----------
     model : Module
         Moved in place.
-    loss : Loss
-    rows : Rows
-    training, validation : Portion
-        Tensors of row numbers (int64) and weights (float64); without validation rows every
-        round is trained and the last average is kept.
-    plan : Plan
+    run : TrainingRun
+        Of tensors.  Without validation rows every round is trained and the last average is kept.
     generator : Generator
         On the device of the model.
-    resume : Record or None
+    previous : Record or None
         Go on from this state instead of the model's.
-    on_round : callable or None
-        Receives a dictionary after every round.
 
     Returns
     -------
     Record
         Its `status` is "converged", "max_iter" or "diverged".
     """
-    trainer = _Trainer(model, plan.learning_rate, resume)
-    batches = _batches(training, plan.batch_size, generator)
+    plan, training = run.plan, run.split.training
+    trainer = _Trainer(model, plan.learning_rate, previous)
+    batches = batch_indices(training, plan.batch_size, generator)
     n_steps = steps_per_round(len(training), plan.batch_size)
     if plan.decays:
         trainer.last_step = trainer.n_steps + (plan.n_rounds + plan.later_rounds) * n_steps
     for part in model.modules():
         if isinstance(part, Dropout):
             part.source = generator
-    record = Record({}, {}, {}, 0)
-
-    judged = _some(training) if validation is None else validation
-
-    def judge() -> _Verdict:
-        return _judge(trainer.average, loss, rows, judged, plan.validation_seed)
-
-    def keep() -> None:
-        record.average, record.last = _snapshot(trainer.average), _snapshot(trainer.model)
-        record.moments, record.n_steps = trainer.moments(), trainer.n_steps
-        record.best_round = len(record.loss_curve)
-
-    keep()
-    best = reference = judge()
-    record.first_loss = -best.score()
-    margin = 0.0 if loss.bounded else _UNBOUNDED_MARGIN
-    waited = 0
-    for number in range(1, plan.n_rounds + 1):
-        mean, n_skipped = _run_round(trainer, loss, rows, batches, n_steps, generator)
-        record.n_skipped += n_skipped
-        if not math.isfinite(mean):
-            record.status = "diverged"
-            break
-        record.loss_curve.append(mean)
-        verdict = score = None
-        if validation is None:
-            keep()
-        else:
-            verdict = judge()
-            score = verdict.score()
-            record.validation_scores.append(score)
-            if verdict.gain_over(best, margin) > 0:
-                best = verdict
-                keep()
-            better = verdict.gain_over(reference, margin) > plan.tol
-            reference, waited = (verdict, 0) if better else (reference, waited + 1)
-        if on_round is not None:
-            on_round({"round": number, "loss": mean, "validation_score": score})
-        if verdict is not None and plan.patience is not None and waited >= plan.patience:
-            record.status = "converged"
-            break
-    if validation is None:
-        best = judge()
-    else:
-        record.best_score = best.score()
-    record.kept_loss = -best.score()
-    return record
+    selection = _Selection(run, trainer)
+    for _ in range(plan.n_rounds):
+        status = selection.end_round(*_run_round(trainer, run, batches, n_steps, generator))
+        if status is not None:
+            return selection.conclude(status)
+    return selection.conclude("max_iter")

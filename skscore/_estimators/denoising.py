@@ -7,9 +7,9 @@ from numbers import Real
 from typing import Any
 
 from skscore._backend.fitted import FittedNetwork
-from skscore._estimators.base import BaseScoreEstimator
 from skscore._estimators.documentation import shared_documentation
 from skscore._estimators.one_level import NoisedScoreEstimator
+from skscore._estimators.parameters import CONSTRAINTS, shared_arguments
 from skscore._fitting.data import FitData
 from skscore._fitting.level_search import level_grid, search_levels
 from skscore._rows import split
@@ -21,7 +21,7 @@ _EDGE_ADVICE = "Search a wider range by the sigmas of DenoisingScoreEstimatorCV,
 
 
 @shared_documentation
-class DenoisingScoreEstimator(NoisedScoreEstimator, BaseScoreEstimator):
+class DenoisingScoreEstimator(NoisedScoreEstimator):
     """Score of a noised density by denoising score matching at one noise level.
 
     Rows are noised, ``x~ = x + sigma eps``, and a network s is regressed on the score of
@@ -37,7 +37,7 @@ class DenoisingScoreEstimator(NoisedScoreEstimator, BaseScoreEstimator):
         the rows out and takes that of ten levels from 0.01 to 1 whose score is best there, by
         the search of :class:`DenoisingScoreEstimatorCV` on this one split; where that is 0.01 or
         1, a `NoiseRangeWarning` says so.
-    noise : {"gaussian"}, default="gaussian"
+    noise : {<kernels>}, default="gaussian"
         A key of :data:`skscore.noise.KERNELS`.
     <parameters>
 
@@ -68,7 +68,7 @@ class DenoisingScoreEstimator(NoisedScoreEstimator, BaseScoreEstimator):
     True
     """
 
-    _parameter_constraints = BaseScoreEstimator._parameter_constraints | {
+    _parameter_constraints = CONSTRAINTS | {
         "sigma": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "noise": [StrOptions(set(KERNELS))],
     }
@@ -97,26 +97,7 @@ class DenoisingScoreEstimator(NoisedScoreEstimator, BaseScoreEstimator):
         random_state: Any = None,
         device: str = "auto",
     ) -> None:
-        super().__init__(
-            network=network,
-            hidden_layer_sizes=hidden_layer_sizes,
-            activation=activation,
-            conservative=conservative,
-            standardize=standardize,
-            dequantize=dequantize,
-            learning_rate_init=learning_rate_init,
-            batch_size=batch_size,
-            max_iter=max_iter,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            tol=tol,
-            warm_start=warm_start,
-            store_starts=store_starts,
-            verbose=verbose,
-            random_state=random_state,
-            device=device,
-        )
+        super().__init__(**shared_arguments(locals()))
         self.sigma = sigma
         self.noise = noise
 

@@ -4,51 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterable
+from typing import TypeVar
 
-_SHARED = {
-    "parameters": """network : {"mlp", "resnet", "ensemble"} or importable factory, default="mlp"
-        See :mod:`skscore.networks`.
-    hidden_layer_sizes : tuple of int in [1, inf), default=(128, 128, 128)
-        Width of each hidden layer, or of each residual block.
-    activation : str, default="tanh"
-        A key of :data:`skscore.networks.ACTIVATIONS`.
-    conservative : bool, default=False
-        Whether the score is the gradient of an energy network; `energy` and
-        `log_density_ratio` exist then.
-    standardize : {"whiten", "scale", None}, default="whiten"
-        Coordinates of the network and of noise levels: decorrelated, scaled column by
-        column, or in input units (only shifted).
-    dequantize : bool, default=False
-        Whether training adds uniform noise of one gap to columns with repeated values.
-    learning_rate_init : float in (0, inf), default=0.004
-        Of AdamW.
-    batch_size : "auto" or int in [1, inf), default="auto"
-        "auto" is a quarter of the training rows, but at least 64 and at most 128 (256 for
-        :class:`DiffusionScoreEstimator`); of larger tables a thousandth of them, at most 1024.  A
-        number is at most that of the training rows.
-    max_iter : int in [1, inf), default=500
-        Most rounds.  A round is one pass over the rows, but at least 50 and at most 1000
-        optimiser steps.
-    early_stopping : bool, default=True
-        Whether rows are held out, and the state that is best on them kept.
-    validation_fraction : float in (0, 1), default=0.1
-        Part of the rows held out, at most 50,000 of them.
-    n_iter_no_change : int in [1, inf), default=10
-        Rounds without a better validation score after which training ends.
-    tol : float in [0, inf), default=1e-4
-        How much better counts.
-    warm_start : bool, default=False
-        Whether `fit` goes on from the network of the fit before.
-    store_starts : bool, default=True
-        Whether up to 10,000 training rows are kept, for `partial_fit` and for chains to start
-        from.  A pickle then holds them: with private rows, use False.
-    verbose : bool or int, default=False
-        Whether each round prints a line.
-    random_state : int, RandomState or None, default=None
-        Of the split, the network, the batches and the noise.
-    device : str, default="auto"
-        "auto" (the GPU when there is one), "cpu", "cuda" or "cuda:<number>".""",
-    "attributes": """n_features_in_ : int
+from skscore._estimators.parameters import SHARED
+from skscore.networks import NETWORKS
+from skscore.noise import KERNELS, PROCESSES
+
+_ATTRIBUTES = """n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Only where X had column names.
     location_ : ndarray of shape (n_features,)
@@ -73,15 +36,29 @@ _SHARED = {
     chain_starts_ : ndarray of shape (n_starts, n_features)
         Training rows (at most 10,000) that chains start from.
     network_ : torch.nn.Module
-        The trained score network, on standardised rows.""",
+        The trained score network, on standardised rows."""
+
+Estimator = TypeVar("Estimator")
+_TABLES: dict[str, Iterable[str]] = {
+    "networks": NETWORKS,
+    "kernels": KERNELS,
+    "processes": PROCESSES,
 }
 
 
-def shared_documentation(cls: type) -> type:
+def _parameter_entries() -> str:
+    """The entries of the shared parameters, as a docstring has them."""
+    return "\n    ".join(
+        f"{name} : {parameter.domain}, default=None\n        {parameter.text}"
+        for name, parameter in SHARED.items()
+    )
+
+
+def shared_documentation(cls: type[Estimator]) -> type[Estimator]:
     """Fill the parameters and attributes that all trained estimators have into a docstring.
 
     The defaults are those of the class's own constructor.  What the docstring has an entry for
-    itself is left out.
+    itself is left out.  ``<networks>`` and the like are the names in a table.
     """
     own = set(re.findall(r"^    (\w+) : ", cls.__doc__ or "", flags=re.MULTILINE))
     defaults = inspect.signature(cls).parameters
@@ -91,10 +68,13 @@ def shared_documentation(cls: type) -> type:
         shown = f'"{default}"' if isinstance(default, str) else repr(default)
         return f"{match['name']} : {match['kind']}, default={shown}"
 
-    for name, text in _SHARED.items():
+    for name, text in {"parameters": _parameter_entries(), "attributes": _ATTRIBUTES}.items():
         entries = re.split(r"\n(?=    \w+ : )", text)
         kept = [entry for entry in entries if entry.split(" : ")[0].strip() not in own]
         text = "\n".join(kept).removeprefix("    ")
         text = re.sub(r"\b(?P<name>\w+) : (?P<kind>.+), default=.+", with_default, text)
         cls.__doc__ = (cls.__doc__ or "").replace(f"<{name}>", text)
+    for name, table in _TABLES.items():
+        members = ", ".join(f'"{member}"' for member in table)
+        cls.__doc__ = (cls.__doc__ or "").replace(f"<{name}>", members)
     return cls

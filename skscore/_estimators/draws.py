@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from skscore._backend.training import Portion
+from skscore._backend.batches import Portion
 from skscore._messages import warn_user
 from skscore._rows import drawn_index
 from skscore._validation import integer_seeds

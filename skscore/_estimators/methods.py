@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from skscore._estimators.all_levels import DEFAULT_METHOD
 from skscore._estimators.callables import ChainRun, ReverseRun, Shown
-from skscore._estimators.diffusion import DEFAULT_METHOD
 from skscore._estimators.draws import (
     Run,
     check_draws,

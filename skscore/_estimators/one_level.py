@@ -1,8 +1,8 @@
-"""Score estimators without noise (implicit, sliced) and at one noise level (denoising).
+"""Estimators of one score: that of the rows (implicit, sliced), or of noised rows (denoising).
 
-:class:`OneScoreEstimator` holds the public methods of all: they know one score, and draw rows by
-Markov chains in its law.  :class:`CleanScoreEstimator` and :class:`NoisedScoreEstimator` say which
-score it is.
+:class:`OneLevelScoreEstimator` holds the public methods of all: model selection by Hyvarinen's
+criterion, and draws by Markov chains.  :class:`DataScoreEstimator` and
+:class:`NoisedScoreEstimator` say which score it is.
 """
 
 from __future__ import annotations
@@ -13,28 +13,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from skscore._backend.batches import Split
 from skscore._backend.fitted import FittedNetwork
-from skscore._backend.training import Portion
+from skscore._estimators.base import BaseScoreEstimator
 from skscore._estimators.draws import check_draws, pick, warn_of_copies
 from skscore._estimators.output import contained
 from skscore._fitting.data import FitData
+from skscore._fitting.defaults import given_spec
 from skscore._fitting.run import Objective
-from skscore._validation import check_fitted, check_n_samples
-from skscore.losses import (
-    DenoisingScoreMatching,
-    Loss,
-)
+from skscore._messages import column_names
+from skscore._validation import check_fitted, check_metrics, check_n_samples, check_rows
+from skscore.losses import DenoisingScoreMatching, Loss
 from skscore.metrics import hyvarinen_scorer
 from skscore.noise import KERNELS
 from skscore.samplers import KineticLangevin, Sampler, WalkJump
 
 
-class OneScoreEstimator(ABC):
+class OneLevelScoreEstimator(BaseScoreEstimator, ABC):
     """Model selection by Hyvarinen's criterion, and sampling by Markov chains."""
 
     @abstractmethod
     def _sampler(self) -> Sampler:
         """The sampler of `sample`, on standardised rows."""
+
+    def _default_level(self) -> None:
+        """The network knows no other."""
 
     def score(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
@@ -99,24 +102,36 @@ class OneScoreEstimator(ABC):
         rng = np.random.RandomState(self._stream.next(random_state))
         rows = self._starts(init)
         starts = pick(rows, n_samples, rng)
-        draws, chains = self._run_chains(self._sampler(), starts, rng, burn_in=None)
+        trained = self._trained()
+        draws, chains = trained.run_chains(self._sampler(), starts, rng, None, burn_in=None)
         check_draws(draws, starts, chains.step_size, type(self).__name__)
         warn_of_copies(draws, starts, rows, type(self).__name__)
         return draws
 
+    def _starts(self, init: ArrayLike | None) -> np.ndarray:
+        """Rows for chains to start from."""
+        if init is not None:
+            return check_rows(self, init)
+        if not hasattr(self, "chain_starts_"):
+            raise ValueError(
+                f"{type(self).__name__} was fitted with store_starts=False and kept no training "
+                "rows: pass the rows that chains start from as init."
+            )
+        return self.chain_starts_
 
-class CleanScoreEstimator(OneScoreEstimator):
+
+class DataScoreEstimator(OneLevelScoreEstimator, ABC):
     """The score of the rows themselves."""
 
     @abstractmethod
     def _loss(self) -> Loss:
         """The objective, on standardised rows."""
 
-    def _objective(self, data: FitData, previous: FittedNetwork | None) -> Objective:
-        return Objective(self._loss())
+    def _objective(self, data: FitData, split: Split, previous: FittedNetwork | None) -> Objective:
+        return Objective(given_spec(self, data.X.shape[1]), self._loss())
 
     def _fitted_attributes(
-        self, data: FitData, network: FittedNetwork, held: Portion | None
+        self, data: FitData, split: Split, network: FittedNetwork
     ) -> dict[str, Any]:
         return {}
 
@@ -135,7 +150,7 @@ class CleanScoreEstimator(OneScoreEstimator):
         ndarray of shape (n_samples, n_features)
             In one over the units of X.
         """
-        return self._score_function(X)
+        return self._trained().score(check_rows(self, X), None)
 
     def score_divergence(self, X: ArrayLike, *, metric: ArrayLike | None = None) -> np.ndarray:
         """``tr grad_x s(x)``, exact; with a metric M, ``tr(M grad_x s(x))``.
@@ -152,25 +167,29 @@ class CleanScoreEstimator(OneScoreEstimator):
         -------
         ndarray of shape (n_samples,)
         """
-        return self._score_divergence(X, metric)
+        trained = self._trained()
+        return trained.divergence(*check_metrics(self, X, metric), None)
 
 
-class NoisedScoreEstimator(OneScoreEstimator):
+class NoisedScoreEstimator(OneLevelScoreEstimator, ABC):
     """The score of the rows with Gaussian noise of one level, `sigma_`."""
+
+    noise: str
 
     @abstractmethod
     def _choose_level(
         self, data: FitData, previous: FittedNetwork | None
     ) -> tuple[float, dict[str, Any]]:
-        """The noise level, and the fitted attributes that its choice leaves."""
+        """The noise level, and the fitted attributes that tell of its choice."""
 
-    def _objective(self, data: FitData, previous: FittedNetwork | None) -> Objective:
-        sigma, learnt = self._choose_level(data, previous)
+    def _objective(self, data: FitData, split: Split, previous: FittedNetwork | None) -> Objective:
+        sigma, attributes = self._choose_level(data, previous)
         loss = DenoisingScoreMatching(KERNELS[self.noise](sigma), weighting="sigma2")
-        return Objective(loss, {"sigma": sigma}, learnt)
+        spec = given_spec(self, data.X.shape[1], sigma=sigma)
+        return Objective(spec, loss, attributes=attributes)
 
     def _fitted_attributes(
-        self, data: FitData, network: FittedNetwork, held: Portion | None
+        self, data: FitData, split: Split, network: FittedNetwork
     ) -> dict[str, Any]:
         return {"sigma_": network.spec.sigma}
 
@@ -200,7 +219,7 @@ class NoisedScoreEstimator(OneScoreEstimator):
             In one over the units of X.
         """
         self._check_level(sigma)
-        return self._score_function(X)
+        return self._trained().score(check_rows(self, X), None)
 
     def score_divergence(
         self, X: ArrayLike, sigma: float | None = None, *, metric: ArrayLike | None = None
@@ -222,7 +241,8 @@ class NoisedScoreEstimator(OneScoreEstimator):
         ndarray of shape (n_samples,)
         """
         self._check_level(sigma)
-        return self._score_divergence(X, metric)
+        trained = self._trained()
+        return trained.divergence(*check_metrics(self, X, metric), None)
 
     @contained
     def denoise(self, X: ArrayLike, sigma: float | None = None) -> np.ndarray:
@@ -252,4 +272,5 @@ class NoisedScoreEstimator(OneScoreEstimator):
             Where rows lie farther outside of the training rows than such noise takes them.
         """
         self._check_level(sigma)
-        return self._denoise(X, self.sigma_)
+        trained, rows = self._trained(), check_rows(self, X)
+        return trained.denoise(rows, self.sigma_, column_names(X, rows.shape[1]))

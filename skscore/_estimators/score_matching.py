@@ -6,9 +6,9 @@ from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
-from skscore._estimators.base import BaseScoreEstimator
 from skscore._estimators.documentation import shared_documentation
-from skscore._estimators.one_level import CleanScoreEstimator
+from skscore._estimators.one_level import DataScoreEstimator
+from skscore._estimators.parameters import CONSTRAINTS, shared_arguments
 from skscore._validation import Interval, StrOptions
 from skscore.losses import (
     PROJECTIONS,
@@ -19,7 +19,7 @@ from skscore.losses import (
 
 
 @shared_documentation
-class ImplicitScoreEstimator(CleanScoreEstimator, BaseScoreEstimator):
+class ImplicitScoreEstimator(DataScoreEstimator):
     """Score of a density by Hyvarinen's objective with the exact trace.
 
     Minimises ``E[ 1/2 |s|^2 + tr grad s ]`` over networks s; its minimum is the score
@@ -63,7 +63,7 @@ class ImplicitScoreEstimator(CleanScoreEstimator, BaseScoreEstimator):
 
 
 @shared_documentation
-class SlicedScoreEstimator(CleanScoreEstimator, BaseScoreEstimator):
+class SlicedScoreEstimator(DataScoreEstimator):
     """Score of a density by sliced score matching.
 
     Minimises ``E_v E[ v' (grad s) v + 1/2 |s|^2 ]`` over networks s with random directions
@@ -109,7 +109,7 @@ class SlicedScoreEstimator(CleanScoreEstimator, BaseScoreEstimator):
     True
     """
 
-    _parameter_constraints = BaseScoreEstimator._parameter_constraints | {
+    _parameter_constraints = CONSTRAINTS | {
         "n_projections": [Interval(Integral, 1, None, closed="left")],
         "projection": [StrOptions(set(PROJECTIONS))],
         "variance_reduction": ["boolean"],
@@ -140,26 +140,7 @@ class SlicedScoreEstimator(CleanScoreEstimator, BaseScoreEstimator):
         random_state: Any = None,
         device: str = "auto",
     ) -> None:
-        super().__init__(
-            network=network,
-            hidden_layer_sizes=hidden_layer_sizes,
-            activation=activation,
-            conservative=conservative,
-            standardize=standardize,
-            dequantize=dequantize,
-            learning_rate_init=learning_rate_init,
-            batch_size=batch_size,
-            max_iter=max_iter,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            tol=tol,
-            warm_start=warm_start,
-            store_starts=store_starts,
-            verbose=verbose,
-            random_state=random_state,
-            device=device,
-        )
+        super().__init__(**shared_arguments(locals()))
         self.n_projections = n_projections
         self.projection = projection
         self.variance_reduction = variance_reduction

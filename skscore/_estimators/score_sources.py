@@ -154,10 +154,7 @@ class TrainedSource(ScoreSource):
     def run_chains(
         self, run: ChainRun, starts: np.ndarray, rng: np.random.RandomState
     ) -> tuple[np.ndarray, Chains]:
-        chains: tuple[np.ndarray, Chains] = self.part._run_chains(
-            run.sampler, starts, rng, run.sigma, **run.steps
-        )
-        return chains
+        return self.part._trained().run_chains(run.sampler, starts, rng, run.sigma, **run.steps)
 
 
 @score_source.register

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
-from skscore._backend.training import Portion
+from skscore._backend.batches import Portion, Split
 from skscore._changes.standardizer import Standardizer
 from skscore._changes.ties import Ties, column_ties
 from skscore._fitting.form import chosen_form
 from skscore._messages import column_names
-from skscore._rows import counted_cells, merged_rows
+from skscore._rows import counted_cells, merged_rows, split
 from skscore._validation import (
     check_rows,
     check_weights,
@@ -100,6 +100,13 @@ def next_data(
     rows, weights, _ = merged_rows(rows, check_weights(sample_weight, len(rows)))
     rng = np.random.RandomState([integer_seeds(estimator.random_state, 1)[0], n_steps])
     return FitData(rows, weights, standardizer, rng)
+
+
+def split_rows(estimator: BaseEstimator, data: FitData) -> Split:
+    """The rows to train on, and with `early_stopping` those to judge by."""
+    if not estimator.early_stopping:
+        return Split(data.rows)
+    return Split(*split(data.rows, estimator.validation_fraction, data.rng))
 
 
 def check_first_chunk(estimator: BaseEstimator, X: np.ndarray) -> None:

@@ -8,18 +8,16 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from skscore._backend.convert import resolve_device
+from skscore._backend.fitted import NetworkSpec
 from skscore._validation import (
     check_parameters,
     check_picklable,
     importable,
 )
-from skscore.networks import NETWORKS, SMOOTH_ACTIVATIONS
+from skscore.networks import NETWORKS, SMOOTH_ACTIVATIONS, automatic_architecture
 
-_DROPOUT, _DROPOUT_ROWS = 0.2, 100.0  # the largest rate; rows of one more network unit dropped
-# Three layers learn more; two have a trace whose cost does not grow with the columns.
-_FEW_COLUMNS, _MANY_COLUMNS = (5, (128, 128, 128)), (192, 192)
 _FEW_ROUNDS, _MANY_ROUNDS = 40, 60
-_FEW_ROWS, _MEMBER = 4000, (96, 96)  # short tables want an ensemble
+_FEW_ROWS = 4000  # short tables want fewer rounds, and an ensemble
 
 
 def check_constructor(estimator: BaseEstimator) -> None:
@@ -27,8 +25,7 @@ def check_constructor(estimator: BaseEstimator) -> None:
     check_parameters(estimator)
     resolve_device(estimator.device)
     name = type(estimator).__name__
-    widths = hidden_widths(estimator)
-    if not widths or not all(isinstance(w, int) and w >= 1 for w in widths):
+    if not _is_auto(estimator, "hidden_layer_sizes") and not _are_widths(given_widths(estimator)):
         raise ValueError(
             f"The 'hidden_layer_sizes' parameter of {name} must hold at least one int, each in "
             f"the range [1, inf). Got {estimator.hidden_layer_sizes!r} instead."
@@ -48,32 +45,65 @@ def check_constructor(estimator: BaseEstimator) -> None:
     check_picklable(estimator)
 
 
-def hidden_widths(
-    estimator: BaseEstimator, n_features: int = 1, network: Any = "mlp"
-) -> tuple[int, ...]:
-    """Widths of the network; those of "auto" depend on its kind and the number of columns."""
-    sizes = estimator.hidden_layer_sizes
-    if not isinstance(sizes, str):
-        return tuple(np.atleast_1d(sizes).tolist())
-    if network == "ensemble":
-        return _MEMBER
-    return _FEW_COLUMNS[1] if n_features <= _FEW_COLUMNS[0] else _MANY_COLUMNS
+def _is_auto(estimator: BaseEstimator, name: str) -> bool:
+    value = getattr(estimator, name)
+    return isinstance(value, str) and value == "auto"
+
+
+def _are_widths(widths: tuple[Any, ...]) -> bool:
+    return bool(widths) and all(isinstance(w, int) and w >= 1 for w in widths)
+
+
+def given_widths(estimator: BaseEstimator) -> tuple[int, ...]:
+    """Widths of the hidden layers, where they are given."""
+    return tuple(np.atleast_1d(estimator.hidden_layer_sizes).tolist())
 
 
 def n_rounds(estimator: BaseEstimator, n_rows: int) -> int:
     """Rounds of a fit to so many rows; those of "auto" are fewer for short tables."""
-    if isinstance(estimator.max_iter, str):
+    if _is_auto(estimator, "max_iter"):
         return _FEW_ROUNDS if n_rows < _FEW_ROWS else _MANY_ROUNDS
-    return estimator.max_iter
+    return int(estimator.max_iter)
 
 
-def resolve_architecture(estimator: BaseEstimator, n_rows: int, n_features: int) -> dict[str, Any]:
-    """Kind, widths and dropout of a network for so many rows to train on."""
+def given_spec(estimator: BaseEstimator, n_features: int, **levels: Any) -> NetworkSpec:
+    """The network that the parameters describe, at the level or the range of `levels`."""
+    return NetworkSpec(
+        estimator.network,
+        n_features,
+        given_widths(estimator),
+        estimator.activation,
+        estimator.conservative,
+        **levels,
+    )
+
+
+def resolved_spec(
+    estimator: BaseEstimator,
+    n_features: int,
+    n_rows: int,
+    sigma_range: tuple[float, float],
+    previous: NetworkSpec | None,
+) -> NetworkSpec:
+    """A network over all levels for so many rows to train on, with what stands for "auto".
+
+    Where there was a network before, "auto" is what it was there.
+    """
     network = estimator.network
-    if isinstance(network, str) and network == "auto":
+    if _is_auto(estimator, "network"):
         network = "ensemble" if n_rows < _FEW_ROWS else "mlp"
-    make = {"network": network}
-    make["hidden_layer_sizes"] = hidden_widths(estimator, n_features, network)
-    if isinstance(network, str) and network == "ensemble":
-        make["dropout"] = min(_DROPOUT, _DROPOUT_ROWS / n_rows)
-    return make
+    resolved = automatic_architecture(network, n_rows, n_features) | {"network": network}
+    if not _is_auto(estimator, "hidden_layer_sizes"):
+        resolved["hidden_layer_sizes"] = given_widths(estimator)
+    if previous is not None:
+        resolved["n_components"] = 0 if estimator.conservative else estimator.n_components
+        names = ("network", "hidden_layer_sizes", "n_components")
+        kept = [name for name in names if _is_auto(estimator, name)]
+        resolved |= {name: getattr(previous, name) for name in (*kept, "options")}
+    return NetworkSpec(
+        n_features=n_features,
+        activation=estimator.activation,
+        conservative=estimator.conservative,
+        sigma_range=sigma_range,
+        **resolved,
+    )

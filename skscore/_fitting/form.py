@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skscore._backend.training import Portion
+from skscore._backend.batches import Portion
 from skscore._changes.columns import column_deviations, spread_out_columns
 from skscore._changes.mixtures import best_mixture, fitted_mixture
 from skscore._changes.standardizer import Standardizer

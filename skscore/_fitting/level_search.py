@@ -15,15 +15,15 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.parallel import Parallel, delayed
 
-from skscore._backend.fitted import NetworkSpec
-from skscore._backend.training import Portion
+from skscore._backend.batches import Portion
+from skscore._backend.fitted import Start
 from skscore._changes.standardizer import Standardizer
 from skscore._fitting.criterion import level_criterion
-from skscore._fitting.data import FitData
-from skscore._fitting.defaults import hidden_widths
-from skscore._fitting.run import has_diverged, train
+from skscore._fitting.data import FitData, split_rows
+from skscore._fitting.defaults import given_spec
+from skscore._fitting.run import carry_out, has_diverged, training_run
 from skscore._messages import warn_user
-from skscore._rows import split, std_errors_of_means
+from skscore._rows import std_errors_of_means
 from skscore._validation import finite_results
 from skscore.exceptions import ConvergenceWarning, NoiseRangeWarning
 from skscore.losses import DiffusionScoreMatching
@@ -150,30 +150,12 @@ def _judge(
         ties=data.ties,
     )
     part = FitData(rows, weights, standardizer, rng)
-    parts = part.rows, None
-    if estimator.early_stopping:
-        parts = split(part.rows, estimator.validation_fraction, rng)
     sigma_range = float(sigmas[0]), float(sigmas[-1])
-    spec = NetworkSpec(
-        estimator.network,
-        rows.shape[1],
-        hidden_widths(estimator, rows.shape[1]),
-        estimator.activation,
-        estimator.conservative,
-        sigma_range=sigma_range,
-    )
+    spec = given_spec(estimator, rows.shape[1], sigma_range=sigma_range)
     process = VarianceExploding(*sigma_range)
     loss = DiffusionScoreMatching(process, levels="loguniform", weighting="sigma2")
-    network, record = train(
-        estimator,
-        part,
-        spec,
-        loss,
-        training=parts[0],
-        validation=parts[1],
-        n_rounds=estimator.max_iter,
-        previous=None,
-    )
+    run = training_run(estimator, part, split_rows(estimator, part), loss, estimator.max_iter)
+    network, record = carry_out(run, Start(spec), rng)
     rows = standardizer.transform(data.X[held.index])
     criterion = level_criterion(network, standardizer, estimator.device, rows, sigmas)
     return criterion, has_diverged(record)

@@ -9,19 +9,19 @@ its training.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 from sklearn.mixture import GaussianMixture
 
+from skscore._backend.batches import Portion
 from skscore._backend.closed_form import ClosedForm, Mixture
 from skscore._backend.convert import apply_in_chunks
-from skscore._backend.fitted import FittedNetwork, NetworkSpec
-from skscore._backend.training import Portion, Record
+from skscore._backend.fitted import FittedNetwork, Start
+from skscore._backend.training import Record, TrainingRun
 from skscore._changes.mixtures import best_mixture, fitted_mixture
 from skscore._fitting.data import FitData
+from skscore._fitting.run import carry_out
 from skscore._rows import drawn_index, judging_number
 
 LEAST_ROWS = 2
@@ -34,8 +34,6 @@ _PATIENCE = 2
 _TRIAL = 0.25  # part of the rounds after which a network without mixture is judged
 _MARGIN = 2.0  # standard errors by which the mixture must be ahead: the network still learns
 _TOL = 1e-3
-
-Run = Callable[..., tuple[FittedNetwork, Record]]
 
 
 def fit_mixture(rows: np.ndarray, held: np.ndarray, n_components: int | str, seed: int) -> Mixture:
@@ -63,47 +61,61 @@ def standardised_rows(data: FitData, rows: Portion, most: int) -> np.ndarray:
     return z.jitter(z.transform(data.X[index]), data.rng)
 
 
-def train_on_mixture(
-    run: Run,
-    spec: NetworkSpec,
-    data: FitData,
-    rows: tuple[Portion, Portion | None],
-    n_components: int | str,
-    n_rounds: int,
-    device: str,
+def fit_on_mixture(
+    run: TrainingRun, start: Start, data: FitData, n_components: int | str
 ) -> tuple[FittedNetwork, Record]:
-    """Train a network that rests on a mixture, or one that does not, where held-out rows say so.
+    """Train a network, which rests on a mixture where it is new and that is better.
 
-    `run` is :func:`skscore._fitting.run.train` but for `spec`, `n_rounds`, `previous`, and what has
-    a default there.  Without held-out rows, or with a single other one, "auto" is no mixture.
+    0 is no mixture; so is "auto" without held-out rows, with a single other row, and where a
+    network without one is about as good on the held-out rows.
     """
-    training, held = rows
-    if n_components == "auto" and (held is None or len(training) < LEAST_ROWS):
-        return run(spec=spec, n_rounds=n_rounds, previous=None)
+    training, held = run.split
+    none = n_components == "auto" and (held is None or len(training) < LEAST_ROWS)
+    if start.previous is not None or n_components == 0 or none:
+        return carry_out(run, start, data.rng)
+    _check_components(run, n_components)
     judges = training if held is None else held
-    judging = standardised_rows(data, judges, _MOST_HELD)
+    judged = standardised_rows(data, judges, _MOST_HELD)
     known = standardised_rows(data, training, _MOST_ROWS)
     seed = int(data.rng.randint(2**31 - 1))
-    mixture = fit_mixture(known, judging, n_components, seed)
-    resting = replace(spec, n_components=len(mixture.weights))
-    n_trial = int(_TRIAL * n_rounds)
-    if n_components == "auto" and resting.n_components == 1:  # where any network starts
-        return run(spec=spec, n_rounds=n_rounds, previous=None)
+    mixture = fit_mixture(known, judged, n_components, seed)
+    resting = start.on(mixture)
+    n_trial = int(_TRIAL * run.plan.n_rounds)
+    if n_components == "auto" and len(mixture.weights) == 1:  # where any network starts
+        return carry_out(run, start, data.rng)
     if n_components != "auto" or n_trial == 0:
-        return run(spec=resting, n_rounds=n_rounds, previous=None, mixture=mixture)
-    later_rounds = n_rounds - n_trial
-    run = partial(run, validation_seed=seed)  # both stages are judged on the same draws
-    trial, record = run(spec=spec, n_rounds=n_trial, previous=None, later_rounds=later_rounds)
-    gains = _log_density(mixture, judging) - _network_log_density(trial, judging, device)
-    if (
-        gains.mean()
-        > _MARGIN * gains.std() / min(len(gains), judging_number(judges, data.rows)) ** 0.5
-    ):
-        return run(spec=resting, n_rounds=n_rounds, previous=None, mixture=mixture)
+        return carry_out(run, resting, data.rng)
+    trial, later = _stages(run, n_trial)
+    network, record = carry_out(trial, start, data.rng, validation_seed=seed)
+    device = str(run.rows.device)
+    gains = _log_density(mixture, judged) - _network_log_density(network, judged, device)
+    number = min(len(gains), judging_number(judges, data.rows))
+    if gains.mean() > _MARGIN * gains.std() / number**0.5:
+        return carry_out(run, resting, data.rng, validation_seed=seed)
     if record.status != "max_iter":
-        return trial, record
-    network, later = run(spec=spec, n_rounds=later_rounds, previous=trial)
-    return network, record.followed_by(later)
+        return network, record
+    network, rest = carry_out(
+        later, replace(start, previous=network), data.rng, validation_seed=seed
+    )
+    return network, record.followed_by(rest)
+
+
+def _check_components(run: TrainingRun, number: int | str) -> None:
+    """Refuse more components of the mixture than rows it would be fitted to."""
+    n_rows = len(run.split.training)
+    if number != "auto" and n_rows < (least := max(LEAST_ROWS, int(number))):
+        raise ValueError(
+            f"{run.owner} with n_components={number} needs at least {least} different rows to "
+            f"train on. Got {n_rows}, held-out rows aside: give more rows, or set "
+            "n_components='auto' or 0."
+        )
+
+
+def _stages(run: TrainingRun, n_rounds: int) -> tuple[TrainingRun, TrainingRun]:
+    """The first rounds of a run, and those that are left, with one fall of the learning rate."""
+    rest = run.plan.n_rounds - n_rounds
+    first = replace(run.plan, n_rounds=n_rounds, later_rounds=rest)
+    return replace(run, plan=first), replace(run, plan=replace(run.plan, n_rounds=rest))
 
 
 def _log_density(mixture: Mixture, rows: np.ndarray) -> np.ndarray:

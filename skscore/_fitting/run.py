@@ -1,18 +1,18 @@
-"""The training of a network: rows, loss and plan in, a fitted network and its report out."""
+"""A training run: built from an estimator and its rows, carried out, and reported on."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from skscore._backend.closed_form import Mixture
+from skscore._backend.batches import Split
 from skscore._backend.convert import resolve_device
-from skscore._backend.fitted import FittedNetwork, NetworkSpec, train_network
+from skscore._backend.fitted import FittedNetwork, NetworkSpec, Start, fit_network
 from skscore._backend.row_source import RowSource
-from skscore._backend.training import Plan, Portion, Record
+from skscore._backend.training import OnRound, Plan, Record, TrainingRun
 from skscore._fitting.data import FitData, refuse_changes
 from skscore._messages import warn_user
 from skscore._rows import effective_number
@@ -26,70 +26,84 @@ _LOST = 1.0  # least rise of the loss, which is of the order of the columns, tha
 
 @dataclass(frozen=True)
 class Objective:
-    """What a network is trained to: the loss, the levels of its spec, what their choice left."""
+    """What an estimator learns from a table: which network, by which loss.
 
+    The network may rest on a mixture of `n_components`.  `attributes` are fitted attributes that
+    are known before training.
+    """
+
+    spec: NetworkSpec
     loss: Loss
-    levels: dict[str, Any] = field(default_factory=dict)
-    learnt: dict[str, Any] = field(default_factory=dict)
+    n_components: int | str = 0
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    def start(self, estimator: BaseEstimator, previous: FittedNetwork | None) -> Start:
+        """A new network, or the one of the fit before, from which it must not differ."""
+        if previous is not None:
+            refuse_changes(estimator, asdict(previous.spec), asdict(self.spec))
+        return Start(self.spec, previous)
 
 
-def train(
+def training_run(
     estimator: BaseEstimator,
     data: FitData,
-    spec: NetworkSpec,
+    split: Split,
     loss: Loss,
-    *,
-    training: Portion,
-    validation: Portion | None,
     n_rounds: int,
-    previous: FittedNetwork | None,
-    mixture: Mixture | None = None,
+    *,
     decays: bool = False,
-    later_rounds: int = 0,
-    validation_seed: int | None = None,
-) -> tuple[FittedNetwork, Record]:
-    """One run of the workshop.
-
-    `decays` and `later_rounds` are those of a :class:`~skscore._backend.training.Plan`, and a new
-    network may rest on a `mixture`.  Runs with one `validation_seed` are judged on the same draws.
-    """
-    if previous is not None:
-        refuse_changes(estimator, asdict(previous.spec), asdict(spec))
-    seeds = [int(seed) for seed in data.rng.randint(2**31 - 1, size=3)]
-    least = estimator._least_batch
-    number = effective_number(training)
-    least = min(least, max(_LEAST_BATCH, number // 4))
-    size, auto = estimator.batch_size, min(max(least, number // 1000), 1024)
-    plan = Plan(
-        n_rounds=n_rounds,
-        batch_size=auto if size == "auto" else min(size, number),
-        learning_rate=estimator.learning_rate_init,
-        patience=estimator.n_iter_no_change,
-        tol=estimator.tol,
-        validation_seed=seeds[2] if validation_seed is None else validation_seed,
-        decays=decays,
-        later_rounds=later_rounds,
+) -> TrainingRun:
+    """The training that an estimator's parameters describe, on a split of the rows."""
+    name = type(estimator).__name__
+    return TrainingRun(
+        owner=name,
+        loss=loss,
+        rows=_row_source(data, loss, estimator.device),
+        split=split,
+        plan=Plan(
+            n_rounds=n_rounds,
+            batch_size=_batch_size(estimator, effective_number(split.training)),
+            learning_rate=estimator.learning_rate_init,
+            patience=estimator.n_iter_no_change,
+            tol=estimator.tol,
+            decays=decays,
+        ),
+        on_round=_print_round(name) if estimator.verbose else None,
     )
+
+
+def _batch_size(estimator: BaseEstimator, n_rows: int) -> int:
+    """Rows of a batch; of "auto" more for larger tables."""
+    if estimator.batch_size != "auto":
+        return min(estimator.batch_size, n_rows)
+    least = min(estimator._least_batch, max(_LEAST_BATCH, n_rows // 4))
+    return min(max(least, n_rows // 1000), 1024)
+
+
+def _row_source(data: FitData, loss: Loss, device: str) -> RowSource:
+    """Standardised rows, spread by a little noise where the loss rewards spikes on them."""
     z = data.standardizer
     normal = z.normal if loss.bounded else np.vstack([z.normal, z.spread(_SPREAD)])
-    device = resolve_device(estimator.device)
-    network, record = train_network(
-        spec,
-        loss,
-        RowSource(data.X, z.transform, z.uniform, normal, device),
-        training,
-        validation,
-        plan,
-        seeds=(seeds[0], seeds[1]),
-        resume=previous,
-        mixture=mixture,
-        on_round=_print_round(type(estimator).__name__) if estimator.verbose else None,
-    )
-    _raise_if_diverged(estimator, record)
+    return RowSource(data.X, z.transform, z.uniform, normal, resolve_device(device))
+
+
+def carry_out(
+    run: TrainingRun,
+    start: Start,
+    rng: np.random.RandomState,
+    *,
+    validation_seed: int | None = None,
+) -> tuple[FittedNetwork, Record]:
+    """Train from a start on; runs with one `validation_seed` are judged on the same draws."""
+    weights, draws, judging = (int(seed) for seed in rng.randint(2**31 - 1, size=3))
+    judging = judging if validation_seed is None else validation_seed
+    run = replace(run, plan=replace(run.plan, validation_seed=judging))
+    network, record = fit_network(start, run, (weights, draws))
+    _raise_if_diverged(run, record)
     return network, record
 
 
-def _print_round(name: str) -> Any:
+def _print_round(name: str) -> OnRound:
     def show(round_: dict[str, Any]) -> None:
         line = f"[{name}] round {round_['round']}: loss {round_['loss']:.6g}"
         if round_["validation_score"] is not None:
@@ -99,18 +113,18 @@ def _print_round(name: str) -> Any:
     return show
 
 
-def _raise_if_diverged(estimator: BaseEstimator, record: Record) -> None:
+def _raise_if_diverged(run: TrainingRun, record: Record) -> None:
     """Refuse a training without a single good round."""
     if record.status == "diverged" and not record.loss_curve:
         raise TrainingDivergedError(
-            f"{type(estimator).__name__} met no finite gradient in its first round of training. "
-            f"Lower learning_rate_init (it is {estimator.learning_rate_init}), and look for "
+            f"{run.owner} met no finite gradient in its first round of training. "
+            f"Lower learning_rate_init (it is {run.plan.learning_rate}), and look for "
             "extreme values in X."
         )
 
 
-def report(estimator: BaseEstimator, record: Record, *, open_end: bool) -> None:
-    """Say how the training of `fit` or `partial_fit` ended, unless well."""
+def report(estimator: BaseEstimator, record: Record, *, judged: bool) -> None:
+    """Say how a training ended, unless well; `judged` is whether rows were held out."""
     name, rate = type(estimator).__name__, estimator.learning_rate_init
     kept = "last state" if record.best_score is None else "best state"
     advice = f"the {kept} was kept. Lower learning_rate_init (it is {rate})."
@@ -123,7 +137,7 @@ def report(estimator: BaseEstimator, record: Record, *, open_end: bool) -> None:
             f"Training of {name} diverged: its loss was {record.first_loss:.3g} before the first "
             f"step and {last:.3g} at the end; {advice}"
         )
-    elif record.status == "max_iter" and open_end:
+    elif record.status == "max_iter" and judged and not estimator._decays:
         message = (
             f"Training of {name} stopped at max_iter={estimator.max_iter} rounds, before "
             f"n_iter_no_change={estimator.n_iter_no_change} rounds went by without a better "

@@ -130,7 +130,7 @@ class FlowTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         check_fitted(self)
         X = check_rows(self, X)
         est = self.estimator_
-        y = est._carry(est._standardizer.transform(X), 0.0, math.pi / 2, self.tol)
+        y = est._trained().carry(est._standardizer.transform(X), 0.0, math.pi / 2, self.tol)
         return solved_results(y, f"transform of {type(self).__name__}", "tol")
 
     def inverse_transform(self, X: ArrayLike) -> np.ndarray:
@@ -148,7 +148,7 @@ class FlowTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         X = check_unnamed_rows(self, X)
         est = self.estimator_
         name = f"inverse_transform of {type(self).__name__}"
-        z = solved_results(est._carry(X, math.pi / 2, 0.0, self.tol), name, "tol")
+        z = solved_results(est._trained().carry(X, math.pi / 2, 0.0, self.tol), name, "tol")
         return finite_results(est._standardizer.inverse_transform(z), name)
 
 

@@ -19,7 +19,7 @@ autoencoder           1/2 E |D(x~) - x|^2: sigma^4 denoising for the score
 diffusion             denoising at levels drawn anew for every row, weighted
 ====================  =========================================================
 
-To add a loss, subclass :class:`Loss` here.
+To add a loss, subclass :class:`Loss`; its ``prepared`` may make the draws of many batches at once.
 
 References
 ----------

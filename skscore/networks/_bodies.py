@@ -13,6 +13,9 @@ from torch.nn import functional
 from skscore._math.calculus import divergence
 from skscore.networks._activations import ACTIVATIONS, VALUES_AND_SLOPES
 
+# Three layers learn more; two have a trace whose cost does not grow with the columns.
+_FEW_COLUMNS, _MANY_COLUMNS = (5, (128, 128, 128)), (192, 192)
+
 
 class _Modulated(nn.Module):
     """An affine map, and gains and shifts of its outputs that a context sets."""
@@ -86,6 +89,12 @@ class MLP(nn.Module):
         self.activation = ACTIVATIONS[activation]()
         self._value_and_slope = VALUES_AND_SLOPES[activation]
         self.exit = zeroed(nn.Linear(widths[-1], out_features))
+
+    @staticmethod
+    def automatic_architecture(n_rows: int, n_features: int) -> dict[str, Any]:
+        """Widths for a table of that size."""
+        few, widths = _FEW_COLUMNS
+        return {"hidden_layer_sizes": widths if n_features <= few else _MANY_COLUMNS}
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """(n, in_features) to (n, out_features)."""

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from skscore._math.calculus import divergence
 from skscore.networks._activations import ACTIVATIONS, VALUES_AND_SLOPES
 
+_WIDTHS = (96, 96)  # of a member
+_DROPOUT, _DROPOUT_ROWS = 0.2, 100.0  # the largest rate; rows of one more network unit dropped
+
 
 class Dropout(nn.Module):
     """Sets values to zero with probability `rate` in training, and scales the rest up.
@@ -127,6 +130,12 @@ class Ensemble(nn.Module):
         nn.init.zeros_(self.exit.weight)
         nn.init.zeros_(self.exit.bias)
         self.n_members = n_members
+
+    @staticmethod
+    def automatic_architecture(n_rows: int, n_features: int) -> dict[str, Any]:
+        """Widths for a table of that size, and a dropout that is larger for a short one."""
+        rate = min(_DROPOUT, _DROPOUT_ROWS / n_rows)
+        return {"hidden_layer_sizes": _WIDTHS, "options": {"dropout": rate}}
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """(n, in_features) to (n, out_features)."""

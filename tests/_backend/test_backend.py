@@ -91,7 +91,7 @@ def test_streamed_rows_equal_kept_ones(monkeypatch):
     streamed, _ = source(X)
     assert streamed._table is None
     for rows in (kept, streamed):
-        x = rows.take(index, generator(0))
+        x = rows.take(index, generator(0)).x
         np.testing.assert_allclose(x, Standardizer.fit(X).transform(X)[index], atol=1e-6)
 
 
@@ -100,12 +100,12 @@ def test_every_visit_draws_new_training_noise_along_its_directions():
     directions = np.array([[0.0, 1.0]])
     rows, z = source(X, uniform=directions)
     index = torch.zeros(4000, dtype=torch.long)
-    noise = rows.take(index, generator(0)).numpy() - z.transform(X)[:1]
+    noise = rows.take(index, generator(0)).x.numpy() - z.transform(X)[:1]
     assert np.abs(noise[:, 0]).max() < 1e-6
     assert np.abs(noise[:, 1]).max() <= 0.5 + 1e-6
     assert noise[:, 1].var() == pytest.approx(1 / 12, rel=0.05)
     rows, z = source(X, normal=2 * directions)
-    noise = rows.take(index, generator(0)).numpy() - z.transform(X)[:1]
+    noise = rows.take(index, generator(0)).x.numpy() - z.transform(X)[:1]
     assert noise[:, 1].std() == pytest.approx(2.0, rel=0.05)
 
 

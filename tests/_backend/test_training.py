@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import nn
 
+from skscore._backend.batches import Batch, Portion, Split, batch_indices
 from skscore._backend.training import (
     MAX_STEPS,
     MIN_STEPS,
     Plan,
-    Portion,
-    _batches,
-    _judge,
+    TrainingRun,
+    _Judge,
     _Trainer,
+    optimise,
     steps_per_round,
-    train,
 )
 from skscore.losses import Loss
 
@@ -30,7 +30,7 @@ class Rows:
 
     def take(self, index, generator):
         self.asked.append(index)
-        return self.x[index]
+        return Batch(self.x[index])
 
 
 def portion(index, weights=None):
@@ -79,18 +79,15 @@ def plan(**changes):
     return Plan(**options | changes)
 
 
-def run(rows, loss=None, training=None, validation=None, model=None, resume=None, **changes):
+def run(rows, loss=None, training=None, validation=None, model=None, previous=None, **changes):
     training = portion(range(len(rows.x))) if training is None else training
     generator = torch.Generator().manual_seed(0)
-    return train(
+    split = Split(training, validation)
+    return optimise(
         model or Mean(),
-        loss or Square(),
-        rows,
-        training,
-        validation,
-        plan(**changes),
+        TrainingRun("Test", loss or Square(), rows, split, plan(**changes)),
         generator=generator,
-        resume=resume,
+        previous=previous,
     )
 
 
@@ -101,14 +98,14 @@ def test_a_round_is_a_pass_within_50_and_1000_steps(n, steps):
 
 
 def test_every_pass_visits_every_row_once():
-    batches = _batches(portion(range(10)), 4, torch.Generator().manual_seed(0))
+    batches = batch_indices(portion(range(10)), 4, torch.Generator().manual_seed(0))
     seen = torch.cat([next(batches) for _ in range(10)])
     assert torch.equal(seen.bincount(), torch.full((10,), 4))
 
 
 def test_every_pass_visits_rows_as_often_as_they_count():
     rows = portion([7, 3, 5, 1], [5.0, 1.0, 1.0, 1.0])
-    batches = _batches(rows, 4, torch.Generator().manual_seed(0))
+    batches = batch_indices(rows, 4, torch.Generator().manual_seed(0))
     passes = torch.stack([next(batches) for _ in range(4000)])
     numbers = torch.stack([(passes == row).sum(1) for row in rows.index])
     assert set(numbers[0].tolist()) == {2, 3}  # 2.5 on average
@@ -120,7 +117,7 @@ def test_every_pass_visits_rows_as_often_as_they_count():
 
 
 def test_batches_may_be_larger_than_the_table():
-    batch = next(_batches(portion(range(3)), 7, torch.Generator().manual_seed(0)))
+    batch = next(batch_indices(portion(range(3)), 7, torch.Generator().manual_seed(0)))
     assert torch.equal(batch.bincount().sort().values, torch.tensor([2, 2, 3]))
 
 
@@ -155,7 +152,8 @@ def test_heavy_rows_are_judged_with_as_many_draws_as_they_count():
             return super().__call__(score, x)
 
     held = portion([0, 1], [9.0, 1.0])
-    verdict = _judge(Mean(), Noted(), Rows([1.0, 2.0]), held, 0)
+    split = Split(held, held)
+    verdict = _Judge(TrainingRun("Test", Noted(), Rows([1.0, 2.0]), split, plan()))(Mean())
     rows, numbers = torch.cat(seen).unique(return_counts=True)
     assert rows.tolist() == [1.0, 2.0]
     assert numbers.tolist() == [1800, 200]
@@ -253,7 +251,7 @@ def test_divergence_from_the_first_step_leaves_no_round():
 def test_going_on_from_a_record_is_training_on():
     rows = Rows([4.0] * 8)
     half = run(rows, n_rounds=1, learning_rate=0.01)
-    more = run(rows, n_rounds=1, learning_rate=0.01, resume=half)
+    more = run(rows, n_rounds=1, learning_rate=0.01, previous=half)
     fresh = run(rows, n_rounds=2, learning_rate=0.01)
     assert more.n_steps == fresh.n_steps == 100
     torch.testing.assert_close(more.average, fresh.average)
@@ -269,16 +267,9 @@ def test_the_callback_hears_every_round():
     heard = []
     generator = torch.Generator().manual_seed(0)
     rows = Rows([1.0, 2.0])
-    train(
-        Mean(),
-        Square(),
-        rows,
-        portion(range(2)),
-        None,
-        plan(n_rounds=3),
-        generator=generator,
-        on_round=heard.append,
-    )
+    split = Split(portion(range(2)))
+    described = TrainingRun("Test", Square(), rows, split, plan(n_rounds=3), heard.append)
+    optimise(Mean(), described, generator=generator)
     assert [h["round"] for h in heard] == [1, 2, 3]
     assert all(h["validation_score"] is None for h in heard)
 
@@ -329,8 +320,8 @@ def test_a_state_holds_memory_of_its_own():
 
 
 def test_the_norm_of_the_gradient_is_clipped():
-    trainer = _Trainer(Mean(), 0.1, None)
-    trainer.step(lambda model: 1e6 * model(torch.ones(4, 1))[:, 0])
+    trainer = _Trainer(Mean(), 0.1)
+    trainer.step(lambda model: 1e6 * model(torch.ones(4, 1)).mean())
     (state,) = trainer.optimizer.state.values()
     assert state["exp_avg"].item() == pytest.approx(0.1 * 10.0)  # (1 - beta1) times the bound
 

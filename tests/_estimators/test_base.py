@@ -66,7 +66,7 @@ def test_bad_rows_are_refused_before_training_and_leave_it_unfitted(cls, kind, m
     bad, words = BAD_ROWS[kind]
     before = bad.copy()
     est = brief(cls).fit(X)
-    monkeypatch.setattr("skscore._fitting.run.train_network", None)  # training would fail loudly
+    monkeypatch.setattr("skscore._fitting.run.fit_network", None)  # training would fail loudly
     with pytest.raises(ValueError, match=words):
         est.fit(bad)
     np.testing.assert_array_equal(bad, before)
@@ -107,7 +107,7 @@ BAD_PARAMETERS = [
 
 @pytest.mark.parametrize(("params", "words"), BAD_PARAMETERS, ids=range(len(BAD_PARAMETERS)))
 def test_bad_parameters_are_refused_by_name_before_training(params, words, monkeypatch):
-    monkeypatch.setattr("skscore._fitting.run.train_network", None)
+    monkeypatch.setattr("skscore._fitting.run.fit_network", None)
     est = brief(**params)
     with pytest.raises(ValueError, match=words):
         est.fit(X)
@@ -282,8 +282,8 @@ def test_the_first_chunk_fixes_the_standardisation_and_must_be_large_enough():
 
 def test_divergence_from_the_start_is_a_named_error_and_leaves_it_unfitted(monkeypatch):
     class Broken(DenoisingScoreEstimator):
-        def _objective(self, data, previous):
-            objective = super()._objective(data, previous)
+        def _objective(self, data, split, previous):
+            objective = super()._objective(data, split, previous)
             loss = type("NaN", (type(objective.loss),), {"__call__": nan_loss})
             return replace(objective, loss=loss(objective.loss.noise))
 
@@ -303,7 +303,7 @@ def test_an_interrupted_fit_leaves_it_unfitted(monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skscore._fitting.run.train_network", interrupt)
+    monkeypatch.setattr("skscore._fitting.run.fit_network", interrupt)
     with pytest.raises(KeyboardInterrupt):
         est.fit(X)
     assert not hasattr(est, "location_")

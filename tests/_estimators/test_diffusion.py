@@ -9,7 +9,7 @@ from scipy.stats import ks_2samp, kstest, multivariate_normal
 
 from skscore import DiffusionScoreEstimator
 from skscore._backend.training import Plan
-from skscore._estimators.diffusion import DEFAULT_METHOD
+from skscore._estimators.all_levels import DEFAULT_METHOD
 from skscore.datasets import make_gaussian, make_gaussian_mixture, make_ring, make_two_gaussians
 from skscore.exceptions import NoiseRangeWarning
 from skscore.metrics import hyvarinen_score, relative_fisher_divergence

@@ -18,6 +18,7 @@ from skscore import (
 )
 from skscore._backend.closed_form import ClosedForm
 from skscore._backend.evaluators import run_callable_chains
+from skscore._estimators.trained import TrainedScore
 from skscore.datasets import (
     dequantize,
     make_correlated_gaussian,
@@ -207,11 +208,12 @@ def test_draws_without_noise_are_not_copies_either(cls):
     assert nearest(est.sample(1000, random_state=0), X) > 0.95 * nearest(law.sample(5000, 2), X)
 
 
-def test_a_chain_that_cannot_leave_its_start_is_warned_of():
+def test_a_chain_that_cannot_leave_its_start_is_warned_of(monkeypatch):
     """Sixty points, each learnt by heart: the score leads back to the start."""
     X = 100 * np.random.default_rng(0).normal(size=(60, 2))
     est = DenoisingScoreEstimator(0.1, hidden_layer_sizes=(4,), max_iter=1, random_state=0).fit(X)
-    est._open = lambda sigma=None: _ByHeart(est._standardizer.transform(X), est.sigma_)
+    by_heart = _ByHeart(est._standardizer.transform(X), est.sigma_)
+    monkeypatch.setattr(TrainedScore, "open", lambda *_: by_heart)
     with pytest.warns(SlowMixingWarning, match="near-copies of it. .* displacement is [0-9.e-]*"):
         est.sample(100, random_state=0)
     with pytest.warns(SlowMixingWarning, match="draws of ScoreBasedSampler lie nearer"):

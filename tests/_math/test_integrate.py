@@ -559,7 +559,7 @@ def test_an_implicit_step_does_not_leap_over_a_cliff():
 
 @pytest.mark.parametrize("place", [0.43, 0.47, 0.4999])
 def test_an_implicit_step_sees_a_cliff_between_its_last_stage_and_its_end(place):
-    """The stages of a first step of 0.5 end at 0.375; a slope that rises later is one by its end."""
+    """The stages of a first step of 0.5 end at 0.375; the slope rises between there and 0.5."""
 
     def f(t, state):
         return (t > place).to(state) + 0 * state

@@ -14,7 +14,7 @@ from skscore import (
     ImplicitScoreEstimator,
     SlicedScoreEstimator,
 )
-from skscore._backend.training import Plan, Record
+from skscore._backend.training import Record
 from skscore._fitting import mixture, run
 from skscore._fitting.run import has_diverged
 from skscore.datasets import make_moons
@@ -130,13 +130,13 @@ def test_a_loss_far_above_that_of_the_first_state_is_a_divergence(record, lost):
 
 def test_the_best_score_is_at_least_every_score_of_both_stages(monkeypatch):
     """The two stages were judged on different draws, and the best lay below a listed score."""
-    plans, train_network = [], run.train_network
+    plans, fit_network = [], run.fit_network
 
-    def watched(*args, **options):
-        plans.append(next(a for a in args if isinstance(a, Plan)))
-        return train_network(*args, **options)
+    def watched(start, run, seeds):
+        plans.append(run.plan)
+        return fit_network(start, run, seeds)
 
-    monkeypatch.setattr(run, "train_network", watched)
+    monkeypatch.setattr(run, "fit_network", watched)
     monkeypatch.setattr(mixture, "_MARGIN", np.inf)  # the trial goes on
     est = DiffusionScoreEstimator(hidden_layer_sizes=(8,), max_iter=8, random_state=0)
     scores = np.array(est.fit(make_moons().sample(200, 0)).validation_scores_)

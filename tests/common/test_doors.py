@@ -123,7 +123,7 @@ TRAINED = [
 
 @pytest.mark.parametrize("cls", TRAINED)
 def test_parameters_that_cannot_be_pickled_are_refused_before_training(cls, monkeypatch):
-    monkeypatch.setattr("skscore._fitting.run.train_network", None)
+    monkeypatch.setattr("skscore._fitting.run.fit_network", None)
     X, names = np.random.RandomState(0).standard_normal((20, 2)), cls().get_params()
     for name in names & UNPICKLABLE.keys():
         est = cls(**{name: UNPICKLABLE[name]})

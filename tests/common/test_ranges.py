@@ -8,6 +8,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 
 from skscore import DiffusionScoreEstimator
+from skscore._backend.batches import Split
+from skscore._fitting.data import FitData
 from skscore.losses import DiffusionScoreMatching
 from skscore.noise import (
     PROCESSES,
@@ -47,6 +49,12 @@ def tiny(*args, **params):
     return DiffusionScoreEstimator(*args, **TINY | params)
 
 
+def loss_of(est):
+    """What it is trained by."""
+    data = FitData(X, None, est._standardizer, np.random.RandomState(0))
+    return est._objective(data, Split(data.rows), None).loss
+
+
 def estimator_range(process, **ends):
     return tiny(process, **ends).fit(X).sigma_range_
 
@@ -72,7 +80,7 @@ def test_an_end_that_is_set_on_one_side_wins(process, range_of):
 
 @pytest.mark.parametrize("process", RANGED)
 def test_two_ends_that_were_set_must_agree_and_both_are_named(process, monkeypatch):
-    monkeypatch.setattr("skscore._fitting.run.train_network", None)  # refused before any training
+    monkeypatch.setattr("skscore._fitting.run.fit_network", None)  # refused before any training
     cls = process.__name__
     for owner in (tiny, DiffusionScoreMatching):
         for name, ends in (("sigma_min", (0.05, 10.0)), ("sigma_max", (0.01, 9.0))):
@@ -99,9 +107,7 @@ def test_every_process_trains_on_the_range_that_is_reported(name):
     """VarianceExploding(.05, 10.) was trained on (.002, 80.), the estimator's own."""
     for process in (name, PROCESSES[name]()):
         est = tiny(process, 0.05, 9.0).fit(X)
-        levels = est._objective(None, None).loss.draw_angles(
-            torch.zeros(4000, 1), torch.Generator().manual_seed(0)
-        )
+        levels = loss_of(est).draw_angles(torch.zeros(4000, 1), torch.Generator().manual_seed(0))
         levels = levels[0].tan()
         assert est.sigma_range_ == est._network.spec.sigma_range == (0.05, 9.0)
         assert 0.05 * (1 - 1e-5) < levels.min() < 0.06
@@ -120,7 +126,7 @@ def test_the_range_ends_where_a_process_does():
 
 @pytest.mark.parametrize("owner", [tiny, DiffusionScoreMatching])
 def test_levels_that_a_process_does_not_reach_are_refused(owner, monkeypatch):
-    monkeypatch.setattr("skscore._fitting.run.train_network", None)
+    monkeypatch.setattr("skscore._fitting.run.fit_network", None)
     held = owner(Short(), sigma_max=20.0)
     with pytest.raises(ValueError, match=r"Short\(\) reaches noise levels from 0.1 to 1, .* 20.0"):
         held.fit(X) if owner is tiny else held.check()

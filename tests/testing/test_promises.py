@@ -106,9 +106,9 @@ class SetsThreads(Denoising):
 
 
 class TrainsOnValidationRows(Denoising):
-    def _train(self, data, objective, rows, n_rounds, previous, **options):
-        rows = data.rows, rows[1]
-        return super()._train(data, objective, rows, n_rounds, previous, **options)
+    def _learn(self, data, split, previous, n_rounds, **options):
+        split = split._replace(training=data.rows)
+        return super()._learn(data, split, previous, n_rounds, **options)
 
 
 class TraceAveraged(Denoising):
