@@ -182,7 +182,8 @@ class DenoisingScoreEstimatorCV(NoisedScoreEstimator):
     def _folds(self, data: FitData) -> list[Fold]:
         """Training and left-out rows; splits of the rows of `fit` are merged."""
         if isinstance(self.cv, Integral):
-            return folds(data.rows, self.cv, data.rng)
+            return folds(data.rows, int(self.cv), data.rng)
+        assert data.places is not None  # the rows of `fit` are known by place
         n = len(data.places)
         splits = self.cv.split(np.empty((n, 1))) if hasattr(self.cv, "split") else self.cv
         parts = given_folds(splits, data.places, data.given_weights, len(data.X))

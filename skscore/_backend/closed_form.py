@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,13 +54,14 @@ class ClosedForm:
         variance: float | None = None,
     ) -> None:
         cpu, d = torch.device("cpu"), means.shape[1]
+        self._law: gaussian.GaussianMixture | gaussian.IsotropicMixture
+        self._unit_noise: Any
         w, m = tensor(weights, cpu), tensor(means, cpu)
-        if variance is None:
+        if variance is not None:
+            self._law, self._unit_noise = gaussian.IsotropicMixture(w, m, variance), 1.0
+        elif covariances is not None:
             self._law = gaussian.GaussianMixture(w, m, tensor(covariances, cpu))
             self._unit_noise = torch.eye(d, dtype=torch.float64, device=cpu)
-        else:
-            self._law = gaussian.IsotropicMixture(w, m, variance)
-            self._unit_noise = 1.0
         self._chunk = max(1, min(CHUNK, 2**22 // max(1, means.size, d * d)))
 
     @torch_scope()

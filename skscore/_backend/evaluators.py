@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,8 @@ class _Opened:
     @torch_scope()
     def __init__(self, network: nn.Module, device: torch.device) -> None:
         self._device = device
-        self._network = network.to(device, torch.float64).requires_grad_(False)
+        # A network of ours: its methods are more than those of every module.
+        self._network: Any = network.to(device, torch.float64).requires_grad_(False)
         for part in network.modules():
             if isinstance(part, MixtureField):
                 part.refine()
@@ -70,9 +72,7 @@ class Evaluator(_Opened):
         """Energies of a conservative network, (n,)."""
         return self._apply(self._network.energy, rows)
 
-    def run_chains(
-        self, sampler: Sampler, starts: np.ndarray, seed: int, **steps: int | None
-    ) -> Chains:
+    def run_chains(self, sampler: Sampler, starts: np.ndarray, seed: int, **steps: Any) -> Chains:
         """Chains in float32 on the device; see :func:`skscore.samplers.run_chains`."""
         with self._in_float32() as network:
             x = tensor(starts, self._device, torch.float32)
@@ -146,7 +146,7 @@ def run_callable_chains(
     score: Callable[[np.ndarray], np.ndarray],
     starts: np.ndarray,
     seed: int,
-    **steps: int | None,
+    **steps: Any,
 ) -> Chains:
     """Chains on a score that takes and gives arrays."""
     cpu = torch.device("cpu")

@@ -130,14 +130,14 @@ class FittedNetwork:
     @torch_scope()
     def open(self, device: str, sigma: float | None = None) -> Evaluator:
         """Its score on a device, ready for arrays; of a network over all levels that at `sigma`."""
-        network = self.module()
+        network: Any = self.module()
         if self.spec.sigma_range is not None:
             network = network.at(sigma)
         return Evaluator(network, resolve_device(device))
 
     def open_levels(self, device: str, sigmas: np.ndarray) -> Iterator[Evaluator]:
         """The scores at several levels of one network that is built once."""
-        network = self.module()
+        network: Any = self.module()
         for sigma in sigmas.tolist():
             yield Evaluator(network.at(sigma), resolve_device(device))
 
@@ -161,7 +161,7 @@ class Start:
 
     def network(self, seed: int) -> nn.Module:
         """The network, on the CPU; `seed` is of its weights."""
-        network = self.spec.build(seed)
+        network: Any = self.spec.build(seed)
         if self.mixture is not None:
             network.mixture.load_state_dict(self.mixture.buffers())
         return network

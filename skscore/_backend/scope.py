@@ -141,7 +141,11 @@ class _Building(TorchFunctionMode):
 
     def __init__(self, generator: torch.Generator) -> None:
         super().__init__()
-        self._values = {"device": "cpu", "dtype": torch.float32, "generator": generator}
+        self._values: dict[str, Any] = {
+            "device": "cpu",
+            "dtype": torch.float32,
+            "generator": generator,
+        }
 
     def __torch_function__(
         self,

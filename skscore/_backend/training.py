@@ -158,7 +158,7 @@ class _Trainer:
         self.average = copy.deepcopy(model)
         self._weights, self._means = _flattened(model), _flattened(self.average)
         self.average.requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(self._weights, lr=learning_rate, fused=True)
+        self.optimizer: Any = torch.optim.AdamW(self._weights, lr=learning_rate, fused=True)
         self.n_steps = 0
         if previous is not None:
             self._go_on_from(previous)
@@ -211,8 +211,8 @@ class _Trainer:
         share = _AVERAGED_PART / (self.n_steps + _AVERAGED_PART - 1)
         for mean, weight in zip(self._means, self._weights, strict=True):
             mean.lerp_(weight, share)
-        for mean, value in zip(self.average.buffers(), self.model.buffers(), strict=True):
-            mean.copy_(value)
+        for kept, value in zip(self.average.buffers(), self.model.buffers(), strict=True):
+            kept.copy_(value)
 
     def moments(self) -> dict[int, dict[str, Tensor]]:
         return copy.deepcopy(self.optimizer.state_dict()["state"])

@@ -162,7 +162,8 @@ class AllLevelsScoreEstimator(BaseScoreEstimator, ABC):
         X = check_rows(self, X)
         weights = check_weights(sample_weight, len(X))
         weights = np.ones(len(X)) if weights is None else weights
-        sigmas = np.geomspace(*self._network.sigma_range, CURVE_LEVELS)
+        low, high = self._network.sigma_range
+        sigmas = np.geomspace(low, high, CURVE_LEVELS)
         rows = self._standardizer.transform(X)
         values = level_criterion(self._network, self._standardizer, self.device, rows, sigmas)
         values = finite_results(values, f"sigma_curve of {type(self).__name__}")

@@ -211,8 +211,8 @@ class DiffusionScoreEstimator(AllLevelsScoreEstimator):
 
     def _settled_process(self) -> NoiseProcess:
         """The process, with the range, levels, weighting and grid that are in force."""
-        named = not isinstance(self.process, NoiseProcess)
-        return settled_process(self, PROCESSES[self.process]() if named else self.process)
+        process = self.process
+        return settled_process(self, PROCESSES[process]() if isinstance(process, str) else process)
 
     def _objective(self, data: FitData, split: Split, previous: FittedNetwork | None) -> Objective:
         process = self._settled_process()

@@ -70,7 +70,7 @@ def first_data(
     names = column_names(X, rows.shape[1])
     given = check_weights(sample_weight, len(rows))
     rows, weights, places = merged_rows(rows, given)
-    ties = column_ties(rows, weights, np.sum(places >= 0))
+    ties = column_ties(rows, weights, float(np.sum(places >= 0)))
     weights = counted_cells(rows, weights)
     if len(rows) < 2:
         raise ValueError(

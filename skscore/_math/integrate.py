@@ -47,7 +47,7 @@ class RungeKutta:
         return _advance(y, h, self.b, slopes)
 
 
-def _advance(y: Any, h: float, weights: Iterable[float], slopes: list[Any]) -> Any:
+def _advance(y: Any, h: Any, weights: Iterable[float], slopes: list[Any]) -> Any:
     for weight, slope in zip(weights, slopes, strict=True):
         if weight:
             y = y + (h * weight) * slope
