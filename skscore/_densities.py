@@ -28,6 +28,7 @@ from skscore._validation import check_rows, unwrapped
 CLOSED_FORMS = "KernelDensity (gaussian kernel), GaussianMixture or BayesianGaussianMixture"
 EUCLIDEAN = ("euclidean", "l2")
 """Metrics in which a kernel density has mass one."""
+_WITH_EDGES = ("tophat", "epanechnikov", "linear", "cosine")  # kernels of compact support
 _OTHER_TYPES = ("outlier_detector", "classifier", "regressor", "clusterer")
 
 
@@ -88,6 +89,20 @@ def _(estimator: BernoulliRBM) -> str:
 
 
 _by_type = why_no_log_density.dispatch(object)
+
+
+# -- densities that end at edges -------------------------------------------------------------------
+
+
+@singledispatch
+def has_edges(density: Any) -> bool:
+    """Whether a density is known to end at edges, where it has no score."""
+    return False
+
+
+@has_edges.register
+def _(density: KernelDensity) -> bool:
+    return density.kernel in _WITH_EDGES
 
 
 # -- mixtures of Gaussians, whose laws are formulas ------------------------------------------------

@@ -78,6 +78,11 @@ def column_names(X: Any, n_features: int) -> list[str]:
     return [str(j) for j in range(n_features)] if own is None else [repr(name) for name in own]
 
 
+def place_of_columns() -> str:
+    """Where the values are that are talked of: "X", or behind the steps of a pipeline."""
+    return "X" if _names.get() is None else "X, as the steps before hand them over,"
+
+
 def name_columns(names: list[str]) -> None:
     """Names for the columns of all rows from here to the end of the current context.
 

@@ -35,7 +35,7 @@ from skscore._changes.moments import (
     with_uniform,
 )
 from skscore._changes.ties import Ties, column_ties, warn_ties
-from skscore._messages import listed, warn_user
+from skscore._messages import listed, place_of_columns, warn_user
 from skscore._rows import some_rows
 from skscore.exceptions import FarRowsWarning
 
@@ -263,10 +263,10 @@ def _warn_spread_out(
     if found.any():
         which = listed([f"{names[j]} ({deviations[j]:.3g})" for j in np.flatnonzero(found)])
         warn_user(
-            "In these columns of X some rows lie so far out that the standard deviation (in "
-            f"brackets) says nothing of most rows: {which}. In units of it most rows are one "
-            "point, whose shape is lost. Drop rows whose value there is an error or stands for "
-            "something else, such as a missing one. Take the logarithm or arcsinh of a column "
+            f"In these columns of {place_of_columns()} some rows lie so far out that the standard "
+            f"deviation (in brackets) says nothing of most rows: {which}. In units of it most rows "
+            "are one point, whose shape is lost. Drop rows whose value there is an error or stands "
+            "for something else, such as a missing one. Take the logarithm or arcsinh of a column "
             "that is so by nature: make_density_pipeline(FunctionTransformer(np.arcsinh, "
             'np.sinh), ...); or use DiffusionScoreEstimator(standardize="normal"), which bends '
             "columns without ties in tables of full rank.",

@@ -22,11 +22,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.neighbors import KernelDensity
 
 from skscore._backend.convert import array
 from skscore._backend.evaluators import run_callable_reverse, run_field_reverse
-from skscore._densities import CLOSED_FORMS
+from skscore._densities import CLOSED_FORMS, has_edges
 from skscore._estimators.base import BaseScoreEstimator
 from skscore._estimators.callables import (
     ChainRun,
@@ -49,7 +48,6 @@ from skscore.exceptions import SamplingDivergedError
 from skscore.samplers import Chains, ReverseSampler
 
 _LEAST_STARTS = 1000  # own draws, that steps may be measured at and chains start from
-_WITH_EDGES = ("tophat", "epanechnikov", "linear", "cosine")  # kernels of compact support
 
 
 class ScoreSource(ABC):
@@ -214,7 +212,7 @@ class DifferencesSource(ScoreSource):
     def __init__(self, part: DensityScoreEstimator) -> None:
         super().__init__(part)
         density = part._density()
-        if isinstance(density, KernelDensity) and density.kernel in _WITH_EDGES:
+        if has_edges(density):
             raise ValueError(
                 f"ScoreBasedSampler cannot sample {density!r}: a density with the kernel "
                 f"{density.kernel!r} ends at edges and has no score there, and chains run over "

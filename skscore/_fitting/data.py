@@ -13,7 +13,7 @@ from skscore._backend.batches import Portion, Split
 from skscore._changes.standardizer import Standardizer
 from skscore._changes.ties import Ties, column_ties
 from skscore._fitting.form import chosen_form
-from skscore._messages import column_names
+from skscore._messages import column_names, warn_user
 from skscore._rows import counted_cells, merged_rows, split
 from skscore._validation import (
     check_rows,
@@ -21,8 +21,11 @@ from skscore._validation import (
     first_rows,
     integer_seeds,
 )
+from skscore.exceptions import FarRowsWarning
 
 _MIN_CHUNK = 10
+_LOOK_ROWS = 2000  # of a later chunk
+_ANOTHER_PLACE = 2.0  # deviations, beyond which most rows of a chunk are elsewhere
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,26 @@ def next_data(
     rows = check_rows(estimator, X)
     rows, weights, _ = merged_rows(rows, check_weights(sample_weight, len(rows)))
     rng = np.random.RandomState([integer_seeds(estimator.random_state, 1)[0], n_steps])
+    _warn_of_another_place(estimator, rows, standardizer)
     return FitData(rows, weights, standardizer, rng)
+
+
+def _warn_of_another_place(
+    estimator: BaseEstimator, X: np.ndarray, standardizer: Standardizer
+) -> None:
+    """Say that most rows of a chunk lie where the first chunk, which is the measure, had none."""
+    z = standardizer.transform(X[:: 1 + len(X) // _LOOK_ROWS])
+    distance = float(np.median(np.sqrt(np.mean(z**2, axis=1))))
+    if distance > _ANOTHER_PLACE:
+        name = type(estimator).__name__
+        warn_user(
+            f"Half of the rows of this chunk lie more than {distance:.3g} standard deviations (the "
+            f"root of their mean square over the columns) from the mean of the first chunk, whose "
+            f"location, scale and correlations {name} keeps for good. Its law will be poor there, "
+            "and covariance_ is not theirs. Shuffle the rows before they are cut into chunks, or "
+            "begin with a chunk that stands for all.",
+            FarRowsWarning,
+        )
 
 
 def split_rows(estimator: BaseEstimator, data: FitData) -> Split:

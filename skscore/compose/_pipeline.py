@@ -38,6 +38,7 @@ from skscore.compose._carried import (
 from skscore.compose._steps import (
     check_form,
     check_kinds,
+    check_weight_name,
     look_at,
     scored,
 )
@@ -225,6 +226,7 @@ class DensityPipeline(SetOutput, OneKindOfScore, Pipeline):
         check_kinds(self.steps[:-1], self._final_estimator)
         X = from_user(X)
         rows, described = first_rows(self, X)
+        check_weight_name(params, self.steps[-1][0])
         routed = self._check_method_params("fit", params)[self.steps[-1][0]]
         weights = check_weights(routed.fit.get("sample_weight"), len(rows))
         # All that is needed of the rows, first: transformers made with copy=False write to them.

@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 import numpy as np
+from sklearn import get_config
 
 from skscore._changes.algebra import Chain
 from skscore._estimators.density import DensityScoreEstimator
@@ -17,6 +18,11 @@ from skscore.compose._scikit import refuse
 from skscore.exceptions import TiesWarning
 
 _LOOK_ROWS = 1000  # training rows on which the transformers are tried
+_POWERS = (
+    " Where columns lie far from zero, or are tiny or huge, powers lose their digits: put a "
+    "StandardScaler before PowerTransformer(), or MinMaxScaler((1, 2)) before one with "
+    "method='box-cox', which takes positive values only."
+)
 _RETURNING = 0.99  # share of those that must come back from a round trip
 
 
@@ -52,6 +58,15 @@ def check_kinds(transformers: list[tuple[str, Any]], final: Any) -> None:
         refuse(transformer)
 
 
+def check_weight_name(params: dict[str, Any], last: str) -> None:
+    """Weights go by the name of a step, unless metadata is routed."""
+    if "sample_weight" in params and not get_config()["enable_metadata_routing"]:
+        raise ValueError(
+            "DensityPipeline.fit takes sample weights by the name of a step: "
+            f"fit(X, {last}__sample_weight=w) for the last one."
+        )
+
+
 def look_at(X: Any) -> Any:
     """A copy of some rows of an array or a data frame, the same at every call."""
     rows = X if hasattr(X, "columns") else np.asarray(X, dtype=np.float64)
@@ -71,8 +86,8 @@ def warn_of_jumps(columns: list[str]) -> None:
         )
 
 
-def check_round_trip(change: Chain, rows: np.ndarray) -> None:
-    """Refuse transformers whose inverse does not lead back to training rows."""
+def check_round_trip(change: Chain, rows: np.ndarray, powers: bool) -> None:
+    """Refuse transformers whose inverse does not lead back to rows; some advice is for powers."""
     kept, there, back = change.inside(rows), change.transform, change.inverse_transform
     if kept.any():
         kept[kept] = returns(there, back, rows[kept], spreads(rows))
@@ -82,7 +97,5 @@ def check_round_trip(change: Chain, rows: np.ndarray) -> None:
             f"lead back to {np.sum(~kept)} of {len(rows)} training rows. "
             "A density of their output says nothing about their input. Check that func and "
             "inverse_func of a FunctionTransformer belong together, and leave out steps that round "
-            "or discretise. Where columns lie far from zero, or are tiny or huge, powers lose "
-            "their digits: put a StandardScaler before PowerTransformer(), or MinMaxScaler((1, 2)) "
-            "before one with method='box-cox', which takes positive values only."
+            f"or discretise.{_POWERS if powers else ''}"
         )

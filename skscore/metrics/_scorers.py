@@ -25,8 +25,20 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skscore._backend.convert import from_user
-from skscore._densities import bare, is_plain_pipeline, log_densities, why_no_log_density
-from skscore._validation import MetadataRequester, refuse_masked, rows_like, score_request
+from skscore._densities import (
+    bare,
+    has_edges,
+    is_plain_pipeline,
+    log_densities,
+    why_no_log_density,
+)
+from skscore._validation import (
+    MetadataRequester,
+    refuse_masked,
+    rows_like,
+    score_request,
+    unwrapped,
+)
 from skscore.metrics._fisher import check_finite, hyvarinen_score, unit_weights
 
 _DIFFERENCE = 1e-4  # half the width of differences, in standard deviations
@@ -170,6 +182,7 @@ def hyvarinen_scorer(
     """
     refuse_masked("X", X)
     estimator = bare(estimator)
+    _refuse_edges(estimator, "hyvarinen_scorer")
     score_function = _method(estimator, "score_function", "hyvarinen_scorer")
     score_divergence = _method(estimator, "score_divergence", "hyvarinen_scorer")
     M = _method(estimator, "covariance_", "hyvarinen_scorer")
@@ -219,6 +232,7 @@ def sliced_scorer(
     """
     refuse_masked("X", X)
     estimator = bare(estimator)
+    _refuse_edges(estimator, "sliced_scorer")
     score_function = _method(estimator, "score_function", "sliced_scorer")
     M = _method(estimator, "covariance_", "sliced_scorer")
     rows, rng, root = np.asarray(X, dtype=np.float64), np.random.RandomState(0), _square_root(M)
@@ -303,6 +317,20 @@ def _method(estimator: Any, name: str, scorer: str) -> Any:
     if not hasattr(estimator, name):
         raise ValueError(f"{scorer} needs a fitted estimator with `{name}`. Got {estimator!r}.")
     return getattr(estimator, name)
+
+
+def _refuse_edges(estimator: Any, scorer: str) -> None:
+    """Hyvarinen's criterion forgets the mass at the edges of a density, and may be anything."""
+    final = estimator
+    while hasattr(final, "steps"):
+        final = unwrapped(final.steps[-1][1])
+    density = unwrapped(getattr(final, "density_", final))
+    if has_edges(density):
+        raise ValueError(
+            f"{scorer} cannot judge {density!r}: a density with the kernel {density.kernel!r} ends "
+            "at edges, of which Hyvarinen's criterion knows nothing. Use log_likelihood_scorer, or "
+            "kernel='gaussian'."
+        )
 
 
 def _square_root(M: np.ndarray) -> np.ndarray:

@@ -245,6 +245,18 @@ def test_warm_start_goes_on_and_a_fresh_fit_does_not():
         warm.set_params(hidden_layer_sizes=(4,)).fit(X)
 
 
+@pytest.mark.parametrize("cls", [*ALL, DiffusionScoreEstimator])
+def test_a_chunk_far_from_the_first_is_told_and_one_like_it_is_not(cls):
+    """Chunks of a sorted table got moments of its first rows, and a poor law, without a word."""
+    shuffled, in_order = LAW.sample(600, 0), np.sort(LAW.sample(600, 0), axis=0)
+    for chunks, told in ((shuffled, False), (in_order, True)):
+        est = brief(cls, max_iter=1).partial_fit(chunks[:100])
+        with warnings.catch_warnings(record=True) as record:
+            warnings.simplefilter("always")
+            est.partial_fit(chunks[500:])
+        assert any("of this chunk" in str(w.message) for w in record) == told
+
+
 def test_partial_fit_learns_from_chunks():
     est = DenoisingScoreEstimator(0.2, random_state=0)
     for seed in range(15):

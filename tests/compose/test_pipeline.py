@@ -40,7 +40,7 @@ from skscore import (
 )
 from skscore.compose._steps import look_at
 from skscore.datasets import make_two_gaussians
-from skscore.exceptions import NonFiniteResultError, SupportWarning
+from skscore.exceptions import FarRowsWarning, NonFiniteResultError, SupportWarning
 from skscore.metrics import (
     hyvarinen_scorer,
     log_likelihood_scorer,
@@ -581,7 +581,7 @@ def test_steps_are_checked_as_those_of_a_pipeline():
         DensityPipeline([("a", KernelDensity()), ("d", GaussianMixture())]).fit(X)
     with pytest.raises(ValueError, match="not unique"):
         DensityPipeline([("a", PCA()), ("a", GaussianMixture())]).fit(X)
-    with pytest.raises(ValueError, match="Pipeline.fit does not accept the sample_weight"):
+    with pytest.raises(ValueError, match="DensityPipeline.fit takes .* name of a step"):
         gaussian(StandardScaler()).fit(X, sample_weight=W)
 
 
@@ -904,3 +904,20 @@ def test_a_density_of_ones_own_needs_no_more_than_score_samples():
     scores = -(ROWS - X.mean(0)) / X.var(0)
     np.testing.assert_allclose(pipeline.score_function(ROWS), scores, rtol=1e-6, atol=1e-8)
     assert not hasattr(pipeline, "sample")
+
+
+def test_what_is_said_of_columns_behind_steps_says_so():
+    """The deviations of cubes were called those of X, and a scaler's were always 1."""
+    far = np.random.RandomState(0).lognormal(size=(300, 2))
+    cubes = FunctionTransformer(lambda x: x**3, np.cbrt)
+    with pytest.warns(FarRowsWarning, match="of X, as the steps before hand them over, some rows"):
+        make_density_pipeline(cubes, GaussianMixture()).fit(far)
+    with pytest.warns(FarRowsWarning, match="In these columns of X some rows"):
+        DensityScoreEstimator(GaussianMixture()).fit(far**3)
+
+
+def test_a_round_trip_that_fails_is_explained_by_what_is_there():
+    rows = np.random.RandomState(0).lognormal(size=(300, 2))
+    wrong = FunctionTransformer(np.log, np.expm1, check_inverse=False)
+    with pytest.raises(ValueError, match="inverse_func .* round or discretise.$"):
+        make_density_pipeline(wrong, GaussianMixture()).fit(rows)

@@ -18,8 +18,9 @@ from sklearn.model_selection import (
     validation_curve,
 )
 from sklearn.neighbors import KernelDensity
+from sklearn.preprocessing import StandardScaler
 
-from skscore import DenoisingScoreEstimator, DensityScoreEstimator
+from skscore import DenoisingScoreEstimator, DensityScoreEstimator, make_density_pipeline
 from skscore.datasets import make_gaussian, make_moons
 from skscore.metrics import (
     Scorer,
@@ -172,3 +173,16 @@ def test_a_score_of_zero_gets_minus_half_the_columns():
     est = Exact()
     est.score_function = lambda rows: np.zeros_like(rows)
     assert multi_level_denoising_scorer(est, X_TEST) == pytest.approx(-1.5, abs=0.05)
+
+
+@pytest.mark.parametrize("scorer", [hyvarinen_scorer, sliced_scorer])
+@pytest.mark.parametrize(
+    "wrap", [DensityScoreEstimator, lambda d: make_density_pipeline(StandardScaler(), d)]
+)
+@pytest.mark.parametrize("kernel", ["tophat", "epanechnikov", "linear", "cosine"])
+def test_the_score_of_a_density_that_ends_at_edges_is_no_criterion(scorer, wrap, kernel):
+    """A tophat of any width beat the true law threefold: the mass at its edges does not count."""
+    density = wrap(KernelDensity(kernel=kernel, bandwidth=20.0)).fit(X)
+    with pytest.raises(ValueError, match=f"cannot judge .*'{kernel}' ends at edges"):
+        scorer(density, X_TEST)
+    assert np.isfinite(scorer(wrap(KernelDensity(bandwidth=20.0)).fit(X), X_TEST))
