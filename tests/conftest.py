@@ -15,11 +15,14 @@ def generator():
     return torch.Generator().manual_seed(0)
 
 
-LONG = "DenoisingScoreEstimator()-check_sample_weight_equivalence_on_dense_data"
+LONG = (
+    "DenoisingScoreEstimator()-check_sample_weight_equivalence_on_dense_data",
+    "DenoisingScoreEstimator()-check_positive_only_tag_during_fit",
+)
 
 
 def pytest_collection_modifyitems(items):
-    """Mark the one long check of scikit-learn's, whose cases it lists itself."""
+    """Mark the long checks of scikit-learn's, whose cases it lists itself."""
     for item in items:
-        if LONG in item.name:
+        if any(name in item.name for name in LONG):
             item.add_marker(pytest.mark.slow)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from skscore import DenoisingScoreEstimator, DenoisingScoreEstimatorCV
-from skscore._fitting import level_search as _level_search
+from skscore._fitting import level_search
 from skscore._fitting.data import first_data
 from skscore._fitting.level_search import LevelSearch, level_grid, search_levels
 from skscore._rows import folds, given_folds
@@ -101,9 +101,9 @@ def brief():
 
 def test_one_network_is_trained_for_each_fold(brief, monkeypatch):
     fits = []
-    train = _level_search.train
+    training_run = level_search.training_run
     monkeypatch.setattr(
-        _level_search, "train", lambda *a, **k: fits.append(a[1].X) or train(*a, **k)
+        level_search, "training_run", lambda *a: fits.append(a[1].X) or training_run(*a)
     )
     data, _ = first_data(brief, LAW.sample(60, 0), None)
     parts = folds(data.rows, 3, data.rng)
