@@ -427,6 +427,7 @@ print(est.score_function(X).sum())
 """
 
 
+@pytest.mark.slow
 def test_read_only_memory_maps_work(tmp_path):
     """In a process of its own: writing through one kills the interpreter."""
     path = tmp_path / "rows.npy"

@@ -89,6 +89,7 @@ def test_the_density_on_the_line_integrates_to_one_and_is_near_the_truth(bimodal
     assert -0.02 < gap < 0.06
 
 
+@pytest.mark.slow
 def test_the_density_in_the_plane_integrates_to_one(plane):
     axis = np.linspace(-9, 14, 120)
     grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -201,6 +202,7 @@ def test_a_level_outside_the_trained_range_is_refused(plane, method, sigma):
 # -- processes and choices ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_models_of_the_same_rows_under_all_processes_agree():
     train, rows = MODES.sample(1000, 0), MODES.sample(300, 1)
     truth, gaps, scores = MODES.score_samples(rows).mean(), {}, {}

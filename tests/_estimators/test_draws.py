@@ -67,6 +67,7 @@ def test_the_stream_never_repeats_itself_and_survives_a_pickle():
     assert twin.next(None) == stream.next(None)
 
 
+@pytest.mark.slow
 def test_copies_in_workers_draw_anew_and_repeat_by_an_integer():
     """Four tasks sent to two workers gave four equal arrays."""
     stream = SamplingStream(7)

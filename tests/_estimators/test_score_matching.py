@@ -136,6 +136,7 @@ def test_score_is_the_criterion_in_the_metric_of_the_covariance(standardize):
     assert hyvarinen_scorer(est, Y) == est.score(Y)
 
 
+@pytest.mark.slow
 def test_mode_weights_ten_deviations_apart_are_kept():
     X = make_two_gaussians(0.9, separation=10.0).sample(2000, 0)
     for est in (DenoisingScoreEstimator(0.1), SlicedScoreEstimator()):

@@ -20,6 +20,7 @@ from skscore.datasets import dequantize
 from skscore.exceptions import TiesWarning
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.DataConversionWarning"),
 ]
@@ -95,7 +96,6 @@ ESTIMATORS = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ESTIMATORS.values(), ids=ESTIMATORS)
 @pytest.mark.parametrize("table", ["zero-inflated", "three stations"])
 def test_atoms_keep_their_mass_in_every_estimator(estimator, table):

@@ -81,13 +81,18 @@ OUR_CASES = [
 ]
 
 
+SLOW_CASES = [OUR_CASES[k] for k in (8, 9, 16)]  # variants, of a minute together
+
+
 def our_checks():
     found = []
     for number, case in enumerate(OUR_CASES):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for name, check in density_estimator_checks(case):
-                found.append(pytest.param(check, id=f"{number}-{type(case).__name__}-{name}"))
+                marks = [pytest.mark.slow] if case in SLOW_CASES else []
+                case_id = f"{number}-{type(case).__name__}-{name}"
+                found.append(pytest.param(check, id=case_id, marks=marks))
     return found
 
 

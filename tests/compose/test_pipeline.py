@@ -426,6 +426,7 @@ def test_a_plain_pipeline_prefers_the_smallest_units():
     assert values[3] - values[2] == pytest.approx(2 * np.log(1e6), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_held_out_value_of_a_diffusion_is_nearly_the_same_behind_every_scaler(
     monkeypatch,
 ):
