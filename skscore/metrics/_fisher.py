@@ -36,29 +36,27 @@ def hyvarinen_score_samples(
 ) -> np.ndarray:
     """Hyvarinen's criterion of each row, ``-(1/2 s' M s + tr(M J))``; higher is better.
 
-        Parameters
-        ----------
-        scores : array-like of shape (n, d)
-            ``s(x)`` at the rows.
-        jacobian_or_divergence : array-like of shape (n, d, d) or (n,)
-            ``J = grad s(x)``, or ``tr(M J)``: with a metric, give the divergence in that metric,
-            as ``score_divergence(X, metric=M)`` of the estimators does.
-        metric : array-like of shape (d, d), default=None
-            The symmetric M; None is the identity.
+    Parameters
+    ----------
+    scores : array-like of shape (n, d)
+        ``s(x)`` at the rows.
+    jacobian_or_divergence : array-like of shape (n, d, d) or (n,)
+        ``J = grad s(x)``, or ``tr(M J)``: with a metric, give the divergence in that metric,
+        as ``score_divergence(X, metric=M)`` of the estimators does.
+    metric : array-like of shape (d, d), default=None
+        The symmetric M; None is the identity.
 
-        Returns
-        -------
-        ndarray of shape (n,)
+    Returns
+    -------
+    ndarray of shape (n,)
 
-        Examples
-        --------
-        >>> from typing import Literal, overload
-
-    import numpy as np
-        >>> from skscore.metrics import hyvarinen_score_samples
-        >>> x = np.array([[0.0, 0.0], [1.0, 1.0]])
-        >>> hyvarinen_score_samples(-x, np.full(2, -2.0)).tolist()
-        [2.0, 1.0]
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skscore.metrics import hyvarinen_score_samples
+    >>> x = np.array([[0.0, 0.0], [1.0, 1.0]])
+    >>> hyvarinen_score_samples(-x, np.full(2, -2.0)).tolist()
+    [2.0, 1.0]
     """
     refuse_masked("jacobian_or_divergence", jacobian_or_divergence)
     s, J = check_floats("scores", scores, 2), jacobian_or_divergence
@@ -105,27 +103,25 @@ def hyvarinen_score(
 ) -> float | tuple[float, float]:
     """Hyvarinen's criterion, the mean of :func:`hyvarinen_score_samples`; higher is better.
 
-        Parameters
-        ----------
-        scores, jacobian_or_divergence, metric
-            As for :func:`hyvarinen_score_samples`.
-        sample_weight : array-like of shape (n,), default=None
-        return_std_error : bool, default=False
-            Whether the standard error of the mean comes back too.
+    Parameters
+    ----------
+    scores, jacobian_or_divergence, metric
+        As for :func:`hyvarinen_score_samples`.
+    sample_weight : array-like of shape (n,), default=None
+    return_std_error : bool, default=False
+        Whether the standard error of the mean comes back too.
 
-        Returns
-        -------
-        float, or (float, float) with the standard error
+    Returns
+    -------
+    float, or (float, float) with the standard error
 
-        Examples
-        --------
-        >>> from typing import Literal, overload
-
-    import numpy as np
-        >>> from skscore.metrics import hyvarinen_score
-        >>> x = np.array([[0.0, 0.0], [1.0, 1.0]])
-        >>> hyvarinen_score(-x, np.full(2, -2.0), return_std_error=True)
-        (1.5, 0.5)
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skscore.metrics import hyvarinen_score
+    >>> x = np.array([[0.0, 0.0], [1.0, 1.0]])
+    >>> hyvarinen_score(-x, np.full(2, -2.0), return_std_error=True)
+    (1.5, 0.5)
     """
     values = hyvarinen_score_samples(scores, jacobian_or_divergence, metric)
     w = unit_weights(sample_weight, len(values))
