@@ -15,11 +15,15 @@ def generator():
     return torch.Generator().manual_seed(0)
 
 
-LONG = ("[DenoisingScoreEstimator()-check_",)
+LONG = (
+    "[DenoisingScoreEstimator()-check_",
+    "[DiffusionScoreEstimator(max_iter=3)-check_",
+    "[ImplicitScoreEstimator(max_iter=1)-check_",
+)
 
 
 def pytest_collection_modifyitems(items):
-    """Mark scikit-learn's checks of an estimator with 500 rounds; it lists their cases itself."""
+    """Mark scikit-learn's checks of large networks, whose small variants stay; it lists the cases."""
     for item in items:
         if any(name in item.name for name in LONG):
             item.add_marker(pytest.mark.slow)
