@@ -23,7 +23,7 @@ LONG = (
 
 
 def pytest_collection_modifyitems(items):
-    """Mark scikit-learn's checks of large networks, whose small variants stay; it lists the cases."""
+    """Mark scikit-learn's checks of large networks; those of small variants stay."""
     for item in items:
         if any(name in item.name for name in LONG):
             item.add_marker(pytest.mark.slow)
