@@ -181,10 +181,10 @@ class AllLevelsScoreEstimator(BaseScoreEstimator, ABC):
 
         ``log N(y(pi/2); 0, I) + int div F dtheta + log |det W|`` along the flow from the
         row, W the Jacobian of its standardisation (Song et al. 2021).  Every row takes the steps
-        that `density_tol` asks for, whatever the rows beside it; at the default 95 % of the
-        rows are within 0.01 nats of a fine solution.  More than 50 nats a column below, the
-        tolerance is relative to the log-density.  Rows between clusters and far outside take
-        more steps; a ``StepLimitError`` names rows for which 2000 steps of their own do not do.
+        that `density_tol` asks for, whatever the rows beside it; at the default 95 % of rows
+        like those of the fit are within 0.01 nats of a fine solution.  More than 50 nats a column
+        below, the tolerance is relative to the log-density, and 95 % were within 0.03.  Rows
+        between clusters and far outside take more steps; a ``StepLimitError`` names rows for which 2000 steps of their own do not do.
 
         Parameters
         ----------
