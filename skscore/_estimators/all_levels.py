@@ -184,7 +184,8 @@ class AllLevelsScoreEstimator(BaseScoreEstimator, ABC):
         that `density_tol` asks for, whatever the rows beside it; at the default 95 % of rows
         like those of the fit are within 0.01 nats of a fine solution.  More than 50 nats a column
         below, the tolerance is relative to the log-density, and 95 % were within 0.03.  Rows
-        between clusters and far outside take more steps; a ``StepLimitError`` names rows for which 2000 steps of their own do not do.
+        between clusters and far outside take more steps; a ``StepLimitError`` names rows for which
+        2000 steps of their own do not do.
 
         Parameters
         ----------
