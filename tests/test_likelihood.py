@@ -261,6 +261,15 @@ def test_a_field_that_is_easy_is_asked_once_at_each_of_the_common_angles():
     close(torch.cat(angles)[:, 0], HALF_PI * (u**2 + u**3) / 2)
 
 
+@pytest.mark.parametrize("d", [1, 5])
+@pytest.mark.parametrize(("distance", "n_steps"), [(1.9, 36), (2.1, 54), (4.1, 72), (16.1, 108)])
+def test_a_row_far_out_starts_with_a_finer_grid(distance, n_steps, d):
+    """Its own distance alone decides, and so for rows of any number of columns."""
+    angles, row = [], torch.full((1, d), distance).double()
+    log_density(lambda y, t: angles.append(t) or normal_field(y, t), row, 0.01, 5e-4)
+    assert len(angles) == n_steps + 1
+
+
 def test_rows_that_are_hard_for_common_steps_are_solved_by_their_own():
     law = exact(2, 5)
     x = torch.cat([law.sample(300), 9 * normal(9, 5)])
