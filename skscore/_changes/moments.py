@@ -73,6 +73,7 @@ def moments(
 
 
 def parts(n: int) -> list[slice]:
+    """Slices that cover n rows, of a bounded length."""
     return [slice(start, start + _CHUNK) for start in range(0, n, _CHUNK)]
 
 

@@ -74,6 +74,7 @@ def _ties(column: np.ndarray, numbers: np.ndarray) -> tuple[float, bool]:
 
 
 def warn_ties(gaps: np.ndarray, names: list[str]) -> None:
+    """Name the tied columns, those of positive gap."""
     tied = listed([names[j] for j in np.flatnonzero(gaps)])
     warn_user(
         f"More than {TIES:.0%} of the values repeat in these columns: {tied}. Log-densities and "

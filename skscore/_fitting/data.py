@@ -14,7 +14,7 @@ from skscore._changes.standardizer import Standardizer
 from skscore._changes.ties import Ties, column_ties
 from skscore._fitting.form import chosen_form
 from skscore._messages import column_names, warn_user
-from skscore._rows import counted_cells, merged_rows, split
+from skscore._rows import counted_cells, merged_rows, some_rows, split
 from skscore._validation import (
     check_rows,
     check_weights,
@@ -102,21 +102,24 @@ def next_data(
     rows = check_rows(estimator, X)
     rows, weights, _ = merged_rows(rows, check_weights(sample_weight, len(rows)))
     rng = np.random.RandomState([integer_seeds(estimator.random_state, 1)[0], n_steps])
-    _warn_of_another_place(estimator, rows, standardizer)
-    return FitData(rows, weights, standardizer, rng)
+    data = FitData(rows, weights, standardizer, rng)
+    _warn_of_another_place(estimator, data)
+    return data
 
 
-def _warn_of_another_place(
-    estimator: BaseEstimator, X: np.ndarray, standardizer: Standardizer
-) -> None:
+def _warn_of_another_place(estimator: BaseEstimator, data: FitData) -> None:
     """Say that most rows of a chunk lie where the first chunk, which is the measure, had none."""
-    z = standardizer.transform(X[:: 1 + len(X) // _LOOK_ROWS])
-    distance = float(np.median(np.sqrt(np.mean(z**2, axis=1))))
+    X, weights = some_rows(data.X, data.weights, _LOOK_ROWS)
+    share = np.full(len(X), 1 / len(X)) if weights is None else weights / weights.sum()
+    with np.errstate(over="ignore"):
+        distances = np.sqrt(np.mean(data.standardizer.transform(X) ** 2, axis=1))
+    order = np.argsort(distances)
+    distance = distances[order[np.searchsorted(np.cumsum(share[order]), 0.5)]]
     if distance > _ANOTHER_PLACE:
         name = type(estimator).__name__
         warn_user(
             f"Half of the rows of this chunk lie more than {distance:.3g} standard deviations (the "
-            f"root of their mean square over the columns) from the mean of the first chunk, whose "
+            "root of their mean square over the columns) from the mean of the first chunk, whose "
             f"location, scale and correlations {name} keeps for good. Its law will be poor there, "
             "and covariance_ is not theirs. Shuffle the rows before they are cut into chunks, or "
             "begin with a chunk that stands for all.",

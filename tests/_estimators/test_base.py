@@ -257,6 +257,22 @@ def test_a_chunk_far_from_the_first_is_told_and_one_like_it_is_not(cls):
         assert any("of this chunk" in str(w.message) for w in record) == told
 
 
+def test_whether_a_chunk_is_far_from_the_first_counts_its_rows_by_weight():
+    near, far = LAW.sample(40, 1), LAW.sample(60, 2) + 200.0
+    chunk, heavy = np.r_[near, far], np.r_[np.full(40, 3.0), np.ones(60)]
+    for how, told in (((chunk, None), True), ((chunk, heavy), False)):
+        est = brief(max_iter=1).partial_fit(X)
+        with warnings.catch_warnings(record=True) as record:
+            warnings.simplefilter("always")
+            est.partial_fit(how[0], sample_weight=how[1])
+        assert any("of this chunk" in str(w.message) for w in record) == told
+    repeated = np.r_[np.repeat(near, 3, axis=0), far]
+    with warnings.catch_warnings(record=True) as record:
+        warnings.simplefilter("always")
+        brief(max_iter=1).partial_fit(X).partial_fit(repeated)
+    assert not any("of this chunk" in str(w.message) for w in record)
+
+
 def test_partial_fit_learns_from_chunks():
     est = DenoisingScoreEstimator(0.2, random_state=0)
     for seed in range(15):
