@@ -82,10 +82,11 @@ def passage_through(
     From here to the end of the current context the columns are called what they became.
     """
     change = chain_of(transformers, look)
-    powers = "PowerTransformer" in repr(transformers)
-    check_round_trip(change, np.asarray(look, dtype=np.float64), powers)
+    steps = [step for _, step in transformers if step not in (None, "passthrough")]
+    check_round_trip(change, np.asarray(look, dtype=np.float64), steps)
     warn_of_jumps(change.jumps(names))
-    name_columns(change.names(names))
+    if steps:
+        name_columns(change.names(names))
     return Passage(change, without_rows(output))
 
 

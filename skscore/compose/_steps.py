@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from sklearn import get_config
+from sklearn.preprocessing import PowerTransformer
 
 from skscore._changes.algebra import Chain
 from skscore._estimators.density import DensityScoreEstimator
@@ -86,8 +87,14 @@ def warn_of_jumps(columns: list[str]) -> None:
         )
 
 
-def check_round_trip(change: Chain, rows: np.ndarray, powers: bool) -> None:
-    """Refuse transformers whose inverse does not lead back to rows; some advice is for powers."""
+def _has_powers(steps: list[Any]) -> bool:
+    """Whether a step is a PowerTransformer, or holds one."""
+    parts = [part for step in steps for part in (step, *step.get_params().values())]
+    return any(isinstance(part, PowerTransformer) for part in parts)
+
+
+def check_round_trip(change: Chain, rows: np.ndarray, steps: list[Any]) -> None:
+    """Refuse steps whose inverse does not lead back to training rows."""
     kept, there, back = change.inside(rows), change.transform, change.inverse_transform
     if kept.any():
         kept[kept] = returns(there, back, rows[kept], spreads(rows))
@@ -97,5 +104,5 @@ def check_round_trip(change: Chain, rows: np.ndarray, powers: bool) -> None:
             f"lead back to {np.sum(~kept)} of {len(rows)} training rows. "
             "A density of their output says nothing about their input. Check that func and "
             "inverse_func of a FunctionTransformer belong together, and leave out steps that round "
-            f"or discretise.{_POWERS if powers else ''}"
+            f"or discretise.{_POWERS if _has_powers(steps) else ''}"
         )

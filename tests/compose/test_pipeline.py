@@ -11,6 +11,7 @@ import sklearn
 from scipy.integrate import trapezoid
 from scipy.stats import kstest, norm
 from sklearn.base import BaseEstimator, clone
+from sklearn.compose import ColumnTransformer
 from sklearn.datasets import make_blobs
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
@@ -913,8 +914,12 @@ def test_what_is_said_of_columns_behind_steps_says_so():
     cubes = FunctionTransformer(lambda x: x**3, np.cbrt)
     with pytest.warns(FarRowsWarning, match="of X, as the steps before hand them over, some rows"):
         make_density_pipeline(cubes, GaussianMixture()).fit(far)
-    with pytest.warns(FarRowsWarning, match="In these columns of X some rows"):
-        DensityScoreEstimator(GaussianMixture()).fit(far**3)
+    for plain in (
+        DensityScoreEstimator(GaussianMixture()),
+        make_density_pipeline(GaussianMixture()),
+    ):
+        with pytest.warns(FarRowsWarning, match="In these columns of X some rows"):
+            plain.fit(far**3)
 
 
 def test_a_round_trip_that_fails_is_explained_by_what_is_there():
@@ -922,3 +927,7 @@ def test_a_round_trip_that_fails_is_explained_by_what_is_there():
     wrong = FunctionTransformer(np.log, np.expm1, check_inverse=False)
     with pytest.raises(ValueError, match="inverse_func .* round or discretise.$"):
         make_density_pipeline(wrong, GaussianMixture()).fit(rows)
+    powers = PowerTransformer(), ColumnTransformer([("powers", PowerTransformer(), [0, 1])])
+    for step in powers:
+        with pytest.raises(ValueError, match=r"discretise\. Where .* put a StandardScaler before"):
+            make_density_pipeline(wrong, step, GaussianMixture()).fit(rows)
