@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from skscore._math.calculus import divergence
 from skscore.networks._activations import ACTIVATIONS, VALUES_AND_SLOPES
+from skscore.networks._tangents import Normalised, contracted_behind
 
 # Three layers learn more; two have a trace whose cost does not grow with the columns.
 _FEW_COLUMNS, _MANY_COLUMNS = (5, (128, 128, 128)), (192, 192)
@@ -108,19 +108,20 @@ class MLP(nn.Module):
         """The outputs, and ``sum_k v_k' J v_k`` for directions (m, d).
 
         With two hidden layers of slopes d1 and d2, ``J = W3 D2 W2 D1 W1``, and the sum is
-        ``d2' (W2 o (W1 V'V W3)') d1``: about one more layer, whatever d is.
+        ``d2' (W2 o (W1 V'V W3)') d1``: about one more layer, whatever d is.  A further layer takes
+        a product for every direction.
         """
-        if len(self.hidden) != 2:
-            return divergence(lambda x: self(x, context), x, directions)
-        weights, slopes = [], []
+        ends, tangents, slope = directions @ self.exit.weight, directions[None], x.new_ones(1, 1)
         for layer in self.hidden:
             x, weight, gain = layer.with_weight(x, context)
-            x, slope = self._value_and_slope(x)
-            weights.append(weight)
-            slopes.append(slope if gain is None else gain * slope)
-        first, second = weights
-        ends = (self.exit.weight.mT @ directions.mT) @ (directions @ first.mT)
-        return self.exit(x), torch.linalg.vecdot(slopes[0] @ (second * ends).mT, slopes[1])
+            x, own_slope = self._value_and_slope(x)
+            before, slope_before = tangents, slope
+            if layer is not self.hidden[-1]:
+                tangents = (slope[:, None] * tangents) @ weight.mT
+            slope = own_slope if gain is None else gain * own_slope
+        slope_before = slope_before.expand(-1, weight.shape[1])
+        sums = contracted_behind(ends[None], weight, slope_before, before)
+        return self.exit(x), (slope * sums).sum(1)
 
 
 class _Block(nn.Module):
@@ -131,10 +132,20 @@ class _Block(nn.Module):
         self.norm = nn.LayerNorm(trunk)
         self.inner = _Modulated(trunk, width, context_features)
         self.activation = ACTIVATIONS[activation]()
+        self._value_and_slope = VALUES_AND_SLOPES[activation]
         self.outer = nn.Linear(width, trunk)
 
     def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
         return self.outer(self.activation(self.inner(self.norm(x), context)))
+
+    def push(self, x: Tensor, tangents: Tensor, context: Any) -> tuple[Tensor, Tensor]:
+        """The trunk behind the block, (n, trunk), and its tangents, (n, m, trunk)."""
+        normed = Normalised(self.norm, x)
+        inside, weight, gain = self.inner.with_weight(normed.values, context)
+        inside, slope = self._value_and_slope(inside)
+        scale = (slope if gain is None else gain * slope) / normed.deviation
+        changes = scale[:, None] * normed.through(weight, tangents)
+        return x + self.outer(inside), tangents + changes @ self.outer.weight.mT
 
 
 class ResNet(nn.Module):
@@ -175,6 +186,7 @@ class ResNet(nn.Module):
         self.blocks = nn.ModuleList(
             _Block(trunk, width, activation, context_features) for width in hidden_layer_sizes
         )
+        self._value_and_slope = VALUES_AND_SLOPES[activation]
         self.exit = nn.Sequential(
             nn.LayerNorm(trunk),
             ACTIVATIONS[activation](),
@@ -187,6 +199,19 @@ class ResNet(nn.Module):
         for block in self.blocks:
             x = x + block(x, context)
         return self.exit(x)
+
+    def divergence(
+        self, x: Tensor, directions: Tensor, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The outputs, and ``sum_k v_k' J v_k`` for directions (m, d), all pushed along at once."""
+        x, tangents = self.entrance(x), (directions @ self.entrance.weight.mT)[None]
+        for block in self.blocks:
+            x, tangents = block.push(x, tangents, context)
+        norm, _, last = self.exit
+        normed = Normalised(norm, x)
+        values, slopes = self._value_and_slope(normed.values)
+        sums = normed.contracted(directions @ last.weight, tangents)
+        return last(values), (slopes * sums).sum(1)
 
 
 def zeroed(layer: nn.Linear) -> nn.Linear:

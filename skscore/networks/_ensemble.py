@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skscore._math.calculus import divergence
 from skscore.networks._activations import ACTIVATIONS, VALUES_AND_SLOPES
+from skscore.networks._tangents import contracted_behind
 
 _WIDTHS = (96, 96)  # of a member
 _DROPOUT, _DROPOUT_ROWS = 0.2, 100.0  # the largest rate; rows of one more network unit dropped
@@ -160,19 +160,19 @@ class Ensemble(nn.Module):
     def divergence(
         self, x: Tensor, directions: Tensor, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The outputs, and ``sum_k v_k' J v_k``: for two hidden layers the formula of MLP."""
-        if len(self.hidden) != 2:
-            return divergence(lambda x: self(x, context), x, directions)
+        """The outputs, and ``sum_k v_k' J v_k``, by the formula of :class:`MLP` for each member."""
         x = self._split_among_members(x)
         if context is not None:
             context = self._split_among_members(context)
-        weights, slopes = [], []
+        ends = (self.exit.weight @ directions.mT).mT[:, None]  # (members, 1, m, units)
+        tangents, slope = directions.expand(self.n_members, 1, -1, -1), x.new_ones(1, 1, 1)
         for layer in self.hidden:
             x, weight, gain = layer.with_weight(x, context)
-            x, slope = self._value_and_slope(x)
-            weights.append(weight)
-            slopes.append(slope if gain is None else gain * slope)
-        first, second = weights
-        ends = (self.exit.weight @ directions.mT) @ (directions @ first)
-        forms = torch.linalg.vecdot(slopes[0] @ (second * ends.mT), slopes[1])
-        return self.exit(x).mean(0), forms.mean(0)
+            x, own_slope = self._value_and_slope(x)
+            before, slope_before = tangents, slope
+            if layer is not self.hidden[-1]:
+                tangents = (slope[:, :, None] * tangents) @ weight[:, None]
+            slope = own_slope if gain is None else gain * own_slope
+        slope_before = slope_before.expand(-1, -1, weight.shape[1])
+        sums = contracted_behind(ends, weight.mT, slope_before, before)
+        return self.exit(x).mean(0), (slope * sums).sum(2).mean(0)
