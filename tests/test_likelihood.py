@@ -282,7 +282,7 @@ def test_the_integral_is_exact_for_polynomials_of_degree_three():
         for n in (4, 8):
             u = torch.arange(1, n + 1).double() / n
             values = list(sum(u**p for p in powers)[:, None, None])
-            slope = torch.tensor(1.0 if 1 in powers else 0.0)
+            slope = torch.tensor(1.0 if 1 in powers else 0.0).double()
             found = likelihood._integral(values, slope / n, 1.0) / n
             assert found.item() == pytest.approx(exact, abs=1e-12)
 

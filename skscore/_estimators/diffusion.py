@@ -74,12 +74,14 @@ class DiffusionScoreEstimator(AllLevelsScoreEstimator):
         number that held-out rows like best, and a mixture only where it is ahead of a network
         without one, after a quarter of its training, by two standard errors on those rows.
     network : "auto", {<networks>} or importable factory, default="auto"
-        See :mod:`skscore.networks`.  "auto" is "ensemble" for fewer than 4000 training rows,
-        with a dropout of 100 over their number and at most 0.2, else "mlp".
+        See :mod:`skscore.networks`.  "auto" is "ensemble" for fewer than 2500 training rows, with
+        a dropout of 100 over their number, else "resnet", with one of 600 over it; both at most
+        0.2.  "mlp" is the fast one for many columns: two layers have a log-density whose cost does
+        not grow with them.
     hidden_layer_sizes : "auto" or tuple of int in [1, inf), default="auto"
         Width of each hidden layer, or of each residual block.  "auto" is (96, 96) for
-        the members of an ensemble, else (128, 128, 128) for up to five columns and (192, 192)
-        for more.
+        the members of an ensemble and (128, 128, 128) for "resnet"; of "mlp" it is that for up to
+        five columns and (192, 192) for more.
     standardize : {"auto", "normal", "whiten", "scale", None}, default="auto"
         Coordinates of the network and of noise levels: decorrelated, scaled column by
         column, or in input units (only shifted).  "normal" takes every column through a smooth
@@ -87,8 +89,11 @@ class DiffusionScoreEstimator(AllLevelsScoreEstimator):
         held-out rows, else "whiten".
     max_iter : "auto" or int in [1, inf), default="auto"
         Most rounds; the learning rate falls to zero over them.  A round is one pass over the
-        rows, but at least 50 and at most 1000 optimiser steps.  "auto" is 40 for fewer than 4000
-        training rows, else 60.
+        rows, but at least 50 and at most 1000 optimiser steps.  "auto" is 40 for fewer than 2500
+        training rows, else what makes 3500 steps, and at least 40.
+    n_iter_no_change : "auto" or int in [1, inf), default="auto"
+        Rounds without a better validation score after which training ends.  "auto" is a third of
+        the rounds: while the learning rate is high, nothing may seem to be gained.
     <parameters>
 
     Attributes
@@ -144,6 +149,7 @@ class DiffusionScoreEstimator(AllLevelsScoreEstimator):
         "network": [StrOptions({"auto"}), *CONSTRAINTS["network"]],
         "n_components": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "max_iter": [StrOptions({"auto"}), *CONSTRAINTS["max_iter"]],
+        "n_iter_no_change": [StrOptions({"auto"}), *CONSTRAINTS["n_iter_no_change"]],
         "hidden_layer_sizes": [
             StrOptions({"auto"}),
             *CONSTRAINTS["hidden_layer_sizes"],
@@ -184,7 +190,7 @@ class DiffusionScoreEstimator(AllLevelsScoreEstimator):
         max_iter: int | str = "auto",
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
+        n_iter_no_change: int | str = "auto",
         tol: float = 1e-4,
         warm_start: bool = False,
         store_starts: bool = True,

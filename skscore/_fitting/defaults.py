@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from sklearn.base import BaseEstimator
 
 from skscore._backend.convert import resolve_device
 from skscore._backend.fitted import NetworkSpec
+from skscore._backend.training import steps_per_round
 from skscore._validation import (
     check_parameters,
     check_picklable,
@@ -16,8 +18,10 @@ from skscore._validation import (
 )
 from skscore.networks import NETWORKS, SMOOTH_ACTIVATIONS, automatic_architecture
 
-_FEW_ROUNDS, _MANY_ROUNDS = 40, 60
-_FEW_ROWS = 4000  # short tables want fewer rounds, and an ensemble
+_FEW_ROWS = 2500  # short tables want fewer rounds, and an ensemble
+_FEW_ROUNDS, _LEAST_ROUNDS, _MANY_STEPS = 40, 40, 3500
+_LEAST_BATCH = 64
+_PATIENCE = 1 / 3  # of the rounds of a rate that falls
 
 
 def check_constructor(estimator: BaseEstimator) -> None:
@@ -60,10 +64,28 @@ def given_widths(estimator: BaseEstimator) -> tuple[int, ...]:
 
 
 def n_rounds(estimator: BaseEstimator, n_rows: int) -> int:
-    """Rounds of a fit to so many rows; those of "auto" are fewer for short tables."""
-    if _is_auto(estimator, "max_iter"):
-        return _FEW_ROUNDS if n_rows < _FEW_ROWS else _MANY_ROUNDS
-    return int(estimator.max_iter)
+    """Rounds of a fit to so many rows; those of "auto" are few for short tables, else some steps."""
+    if not _is_auto(estimator, "max_iter"):
+        return int(estimator.max_iter)
+    if n_rows < _FEW_ROWS:
+        return _FEW_ROUNDS
+    n_steps = steps_per_round(n_rows, batch_size(estimator, n_rows))
+    return max(_LEAST_ROUNDS, math.ceil(_MANY_STEPS / n_steps))
+
+
+def patience(estimator: BaseEstimator, n_rounds: int) -> int:
+    """Rounds without a better score that end a training; of "auto" a part of those planned."""
+    if _is_auto(estimator, "n_iter_no_change"):
+        return max(1, round(_PATIENCE * n_rounds))
+    return int(estimator.n_iter_no_change)
+
+
+def batch_size(estimator: BaseEstimator, n_rows: int) -> int:
+    """Rows of a batch; of "auto" more for larger tables."""
+    if estimator.batch_size != "auto":
+        return int(min(estimator.batch_size, n_rows))
+    least = min(estimator._least_batch, max(_LEAST_BATCH, n_rows // 4))
+    return int(min(max(least, n_rows // 1000), 1024))
 
 
 def given_spec(estimator: BaseEstimator, n_features: int, **levels: Any) -> NetworkSpec:
@@ -91,7 +113,7 @@ def resolved_spec(
     """
     network = estimator.network
     if _is_auto(estimator, "network"):
-        network = "ensemble" if n_rows < _FEW_ROWS else "mlp"
+        network = "ensemble" if n_rows < _FEW_ROWS else "resnet"
     resolved = automatic_architecture(network, n_rows, n_features) | {"network": network}
     if not _is_auto(estimator, "hidden_layer_sizes"):
         resolved["hidden_layer_sizes"] = given_widths(estimator)

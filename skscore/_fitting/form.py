@@ -2,7 +2,9 @@
 
 A ring or a mixture is simpler in the rows themselves, a skewed table in columns that are normal
 one by one.  A mixture of Gaussians stands for the network: for both forms one is fitted to part of
-the standardised rows, and the log-density in the units of X of the rest is compared.  A column
+the standardised rows, and the log-density in the units of X of the rest is compared.  Where that
+does not tell them apart, and there are rows enough, networks are asked
+(:mod:`skscore._fitting.tournament`).  A column
 whose deviation says nothing of most rows is better off without asking: the few rows that make it so
 may all be held out.
 """
@@ -22,23 +24,26 @@ _LEAST_ROWS, _MOST_ROWS = 60, 2000
 _PARTS = 5  # one of them is held out
 _NUMBERS = (1, 3, 8, 20)
 _EM_STEPS = 50
+_CLEAR = 5.0  # standard errors of a difference that networks need not be asked about
+_TRIED_ROWS = 2500  # fewer of them held out would not tell networks apart
 
 
-def chosen_form(
+def likely_forms(
     X: np.ndarray,
     weights: np.ndarray | None,
     ties: Ties,
     dequantize: bool,
     names: list[str] | None = None,
-) -> str:
-    """ "normal" where it wins on held-out rows by a standard error, else "whiten".
+) -> tuple[str, ...]:
+    """ "normal" where it wins on held-out rows by a standard error, else "whiten"; then the other.
 
-    `ties` are those of the rows as they were given; `names` are for errors.
+    The other one follows only where networks are to be asked.  `ties` are those of the rows as
+    they were given; `names` are for errors.
     """
     if _needs_a_curve(X, weights, ties, dequantize):
-        return "normal"
+        return ("normal",)
     if len(X) < _LEAST_ROWS:
-        return "whiten"
+        return ("whiten",)
     rng = np.random.RandomState(0)
     index, some = some_rows(np.arange(len(X)), weights, _MOST_ROWS, rng)
     some = None if some is None else some * (len(some) / some.sum())
@@ -63,7 +68,9 @@ def chosen_form(
         )
         values[form] = _best_log_density(known, judging, share) + z.log_det(X[held.index])
     gain = values["normal"] - values["whiten"]
-    return "normal" if share @ gain > std_errors_of_means(gain, w) else "whiten"
+    mean, error = share @ gain, std_errors_of_means(gain, w)
+    forms = ("normal", "whiten") if mean > error else ("whiten", "normal")
+    return forms[:1] if len(X) < _TRIED_ROWS or abs(mean) > _CLEAR * error else forms
 
 
 def _needs_a_curve(X: np.ndarray, weights: np.ndarray | None, ties: Ties, dequantize: bool) -> bool:

@@ -53,7 +53,8 @@ from skscore.networks._all_levels import (
     ScoreAtLevel,
 )
 from skscore.networks._bodies import MLP, ResNet
-from skscore.networks._ensemble import Dropout, Ensemble
+from skscore.networks._dropout import Dropout
+from skscore.networks._ensemble import Ensemble
 from skscore.networks._one_level import EnergyNetwork, ScoreNetwork
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {

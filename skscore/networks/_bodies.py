@@ -11,7 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from skscore.networks._activations import ACTIVATIONS, VALUES_AND_SLOPES
+from skscore.networks._dropout import Dropout
 from skscore.networks._tangents import Normalised, contracted_behind
+
+_RESIDUAL_WIDTHS = (128, 128, 128)
+_MOST_DROPPED, _DROPPED_ROWS = 0.2, 600.0  # of a residual network; see the developer guide
 
 # Three layers learn more; two have a trace whose cost does not grow with the columns.
 _FEW_COLUMNS, _MANY_COLUMNS = (5, (128, 128, 128)), (192, 192)
@@ -127,11 +131,13 @@ class MLP(nn.Module):
 class _Block(nn.Module):
     """``A act(B norm(x))``, the gains and shifts of a context on the units inside."""
 
-    def __init__(self, trunk: int, width: int, activation: str, context_features: int) -> None:
+    def __init__(
+        self, trunk: int, width: int, activation: str, context_features: int, dropout: float
+    ) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(trunk)
         self.inner = _Modulated(trunk, width, context_features)
-        self.activation = ACTIVATIONS[activation]()
+        self.activation = nn.Sequential(ACTIVATIONS[activation](), Dropout(dropout))
         self._value_and_slope = VALUES_AND_SLOPES[activation]
         self.outer = nn.Linear(width, trunk)
 
@@ -158,6 +164,8 @@ class ResNet(nn.Module):
     ----------
     in_features, out_features, hidden_layer_sizes, activation, context_features
         As for :class:`MLP`; one residual block per hidden layer size.
+    dropout : float in [0, 1), default=0
+        Rate, of the units inside the blocks.
 
     Examples
     --------
@@ -167,6 +175,9 @@ class ResNet(nn.Module):
     torch.Size([3, 2])
     """
 
+    blocks: Any
+    exit: Any
+
     def __init__(
         self,
         in_features: int,
@@ -174,6 +185,8 @@ class ResNet(nn.Module):
         hidden_layer_sizes: Sequence[int],
         activation: str = "tanh",
         context_features: int = 0,
+        *,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         trunk = hidden_layer_sizes[0]
@@ -184,7 +197,8 @@ class ResNet(nn.Module):
             )
         self.entrance = nn.Linear(in_features, trunk)
         self.blocks = nn.ModuleList(
-            _Block(trunk, width, activation, context_features) for width in hidden_layer_sizes
+            _Block(trunk, width, activation, context_features, dropout)
+            for width in hidden_layer_sizes
         )
         self._value_and_slope = VALUES_AND_SLOPES[activation]
         self.exit = nn.Sequential(
@@ -192,6 +206,12 @@ class ResNet(nn.Module):
             ACTIVATIONS[activation](),
             zeroed(nn.Linear(trunk, out_features)),
         )
+
+    @staticmethod
+    def automatic_architecture(n_rows: int, n_features: int) -> dict[str, Any]:
+        """Widths for any table, and a dropout that is larger for a short one."""
+        rate = min(_MOST_DROPPED, _DROPPED_ROWS / n_rows)
+        return {"hidden_layer_sizes": _RESIDUAL_WIDTHS, "options": {"dropout": rate}}
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """(n, in_features) to (n, out_features)."""

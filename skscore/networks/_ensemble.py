@@ -1,4 +1,4 @@
-"""An ensemble of small networks with dropout, and dropout with a generator of its own."""
+"""An ensemble of small networks with dropout."""
 
 from __future__ import annotations
 
@@ -10,42 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from skscore.networks._activations import ACTIVATIONS, VALUES_AND_SLOPES
+from skscore.networks._dropout import Dropout
 from skscore.networks._tangents import contracted_behind
 
 _WIDTHS = (96, 96)  # of a member
 _DROPOUT, _DROPOUT_ROWS = 0.2, 100.0  # the largest rate; rows of one more network unit dropped
-
-
-class Dropout(nn.Module):
-    """Sets values to zero with probability `rate` in training, and scales the rest up.
-
-    Its draws come from `source`, which the training loop sets: no global generator is used.
-
-    Parameters
-    ----------
-    rate : float in [0, 1)
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skscore.networks._ensemble import Dropout
-    >>> drop = Dropout(0.5)
-    >>> drop.source = torch.Generator().manual_seed(0)
-    >>> sorted(set(drop(torch.ones(100)).tolist()))
-    [0.0, 2.0]
-    """
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
-        self.source: torch.Generator | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Values of any shape."""
-        if not (self.training and self.rate):
-            return x
-        kept = torch.empty_like(x).bernoulli_(1 - self.rate, generator=self.source)
-        return x * kept.div_(1 - self.rate)
 
 
 class _Stack(nn.Module):

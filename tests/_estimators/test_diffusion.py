@@ -407,7 +407,7 @@ def test_clustered_rows_are_learnt_on_a_mixture_and_a_gaussian_is_not():
 
 
 def test_a_network_that_is_ahead_of_the_mixture_goes_on(monkeypatch):
-    monkeypatch.setattr("skscore._fitting.mixture._MARGIN", np.inf)
+    monkeypatch.setattr("skscore._fitting.tournament._MARGIN", np.inf)
     est = DiffusionScoreEstimator(max_iter=12, random_state=0)
     est.fit(make_ring().sample(500, 0))
     assert est._network.spec.n_components == 0
@@ -418,7 +418,7 @@ def test_a_network_that_is_ahead_of_the_mixture_goes_on(monkeypatch):
 
 @pytest.mark.parametrize("params", [{"n_components": 0}, {"conservative": True}])
 def test_no_mixture_is_fitted_where_none_is_wanted(params, monkeypatch):
-    monkeypatch.setattr("skscore._fitting.mixture.fit_mixture", None)
+    monkeypatch.setattr("skscore._fitting.tournament.fit_mixture", None)
     brief(**params)
 
 
