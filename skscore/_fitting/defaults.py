@@ -64,7 +64,7 @@ def given_widths(estimator: BaseEstimator) -> tuple[int, ...]:
 
 
 def n_rounds(estimator: BaseEstimator, n_rows: int) -> int:
-    """Rounds of a fit to so many rows; those of "auto" are few for short tables, else some steps."""
+    """Rounds of a fit to so many rows; "auto" is few for short tables, else a number of steps."""
     if not _is_auto(estimator, "max_iter"):
         return int(estimator.max_iter)
     if n_rows < _FEW_ROWS:

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from skscore.networks._activations import ACTIVATIONS, VALUES_AND_SLOPES
 from skscore.networks._dropout import Dropout
-from skscore.networks._tangents import Normalised, contracted_behind
+from skscore.networks._tangents import BlockTangents, Normalised, contracted_behind, row_parts
 
 _RESIDUAL_WIDTHS = (128, 128, 128)
 _MOST_DROPPED, _DROPPED_ROWS = 0.2, 600.0  # of a residual network; see the developer guide
@@ -144,14 +144,14 @@ class _Block(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
         return self.outer(self.activation(self.inner(self.norm(x), context)))
 
-    def push(self, x: Tensor, tangents: Tensor, context: Any) -> tuple[Tensor, Tensor]:
-        """The trunk behind the block, (n, trunk), and its tangents, (n, m, trunk)."""
+    def with_tangents(self, x: Tensor, context: Any) -> tuple[Tensor, BlockTangents]:
+        """The trunk behind the block, and what the block makes of tangents."""
         normed = Normalised(self.norm, x)
         inside, weight, gain = self.inner.with_weight(normed.values, context)
         inside, slope = self._value_and_slope(inside)
-        scale = (slope if gain is None else gain * slope) / normed.deviation
-        changes = scale[:, None] * normed.through(weight, tangents)
-        return x + self.outer(inside), tangents + changes @ self.outer.weight.mT
+        slope = slope if gain is None else gain * slope
+        pushed = BlockTangents(normed, weight, self.outer.weight, slope, self.norm.weight)
+        return x + self.outer(inside), pushed
 
 
 class ResNet(nn.Module):
@@ -224,14 +224,21 @@ class ResNet(nn.Module):
         self, x: Tensor, directions: Tensor, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """The outputs, and ``sum_k v_k' J v_k`` for directions (m, d), all pushed along at once."""
-        x, tangents = self.entrance(x), (directions @ self.entrance.weight.mT)[None]
+        x, start = self.entrance(x), (directions @ self.entrance.weight.mT)[None]
+        blocks = []
         for block in self.blocks:
-            x, tangents = block.push(x, tangents, context)
+            x, pushed = block.with_tangents(x, context)
+            blocks.append(pushed)
         norm, _, last = self.exit
-        normed = Normalised(norm, x)
+        normed, ends = Normalised(norm, x), directions @ last.weight
         values, slopes = self._value_and_slope(normed.values)
-        sums = normed.contracted(directions @ last.weight, tangents)
-        return last(values), (slopes * sums).sum(1)
+        sums = []
+        for rows in row_parts(len(x), len(directions)):
+            tangents = start
+            for pushed in blocks:
+                tangents = pushed.push(tangents, rows)
+            sums.append(normed.contracted(ends, tangents, rows))
+        return last(values), (slopes * torch.cat(sums)).sum(1)
 
 
 def zeroed(layer: nn.Linear) -> nn.Linear:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+_AT_ONCE = 512  # rows times directions
+
 
 def contracted(ends: Tensor, tangents: Tensor) -> Tensor:
     """``sum_k ends_k * tangents_k``, for ends (..., m, h) and tangents (..., m, h)."""
@@ -29,6 +31,12 @@ def contracted_behind(ends: Tensor, weight: Tensor, slopes: Tensor, tangents: Te
     return contracted(ends, behind)
 
 
+def row_parts(n: int, m: int) -> list[slice]:
+    """Rows whose tangents along m directions are held by a processor's cache."""
+    size = max(16, _AT_ONCE // m)
+    return [slice(start, start + size) for start in range(0, n, size)]
+
+
 class Normalised:
     """Values after the layer norm, and what it makes of their tangents.
 
@@ -39,7 +47,8 @@ class Normalised:
 
     Attributes
     ----------
-    values : Tensor of shape (n, h)
+    values, unit : Tensor of shape (n, h)
+        After the norm, and before its gains and shifts.
     deviation : Tensor of shape (n, 1)
     """
 
@@ -47,25 +56,50 @@ class Normalised:
         variance, mean = torch.var_mean(x, dim=1, keepdim=True, correction=0)
         self.deviation = (variance + norm.eps).sqrt()
         self.values = functional.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias)
-        self._unit = (x - mean) / self.deviation
+        self.unit = (x - mean) / self.deviation
         self._gains = norm.weight
 
-    def through(self, weight: Tensor, tangents: Tensor) -> Tensor:
-        """``deviation`` times the tangents behind the norm and a matrix (h', h), (n, m, h')."""
-        weight = weight * self._gains
-        centred = weight - weight.mean(1, keepdim=True)
-        taken = (self._unit @ weight.mT / self._unit.shape[1])[:, None]
-        along = _along(self._unit, tangents)[:, :, None]
-        return torch.addcmul(tangents @ centred.mT, taken, along, value=-1)
-
-    def contracted(self, ends: Tensor, tangents: Tensor) -> Tensor:
-        """``sum_k ends_k * tangents_k`` behind the norm, for ends (m, h), (n, h)."""
-        means, shares = tangents.mean(2), _along(self._unit, tangents) / self._unit.shape[1]
-        taken = means @ ends + self._unit * (shares @ ends)
-        return (contracted(ends, tangents) - taken) * self._gains / self.deviation
+    def contracted(self, ends: Tensor, tangents: Tensor, rows: slice) -> Tensor:
+        """``sum_k ends_k * tangents_k`` behind the norm, for ends (m, h), of some rows."""
+        unit = self.unit[rows]
+        means, shares = tangents.mean(2), along(unit, tangents) / unit.shape[1]
+        taken = means @ ends + unit * (shares @ ends)
+        return (contracted(ends, tangents) - taken) * self._gains / self.deviation[rows]
 
 
-def _along(rows: Tensor, tangents: Tensor) -> Tensor:
+class BlockTangents:
+    """What a residual block ``A act(B norm(x))`` makes of tangents.
+
+    With x^ the unit rows and s their deviations, a tangent T becomes ``T + A D (B T - B x^ (x^ . T)
+    / h) / s``, B with the gains of the norm and of mean zero along its rows.
+
+    Parameters
+    ----------
+    normed : Normalised
+    inner, outer : Tensor of shape (h', h) and (h, h')
+        B and A.
+    slopes : Tensor of shape (n, h')
+        The diagonal D.
+    """
+
+    def __init__(
+        self, normed: Normalised, inner: Tensor, outer: Tensor, slopes: Tensor, gains: Tensor
+    ) -> None:
+        inner = inner * gains
+        self._unit = normed.unit
+        self._inner = (inner - inner.mean(1, keepdim=True)).mT
+        self._taken = normed.unit @ inner.mT / inner.shape[1]
+        self._outer = outer.mT
+        self._scale = slopes / normed.deviation
+
+    def push(self, tangents: Tensor, rows: slice) -> Tensor:
+        """The tangents (n, m, h) of some rows behind the block."""
+        shares = along(self._unit[rows], tangents)[:, :, None]
+        inside = torch.addcmul(tangents @ self._inner, self._taken[rows, None], shares, value=-1)
+        return tangents + (self._scale[rows, None] * inside) @ self._outer
+
+
+def along(rows: Tensor, tangents: Tensor) -> Tensor:
     """Inner products of rows (n, h) with their tangents, (n, m)."""
     if len(tangents) == 1:
         return rows @ tangents[0].mT
