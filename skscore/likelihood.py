@@ -99,6 +99,7 @@ def log_density(
     n_estimates: int = 1,
     *,
     drift: AngularField | None = None,
+    even: FieldAndDivergence | None = None,
     at_once: int = 1024,
 ) -> Tensor:
     """Log-density of the probability flow.
@@ -118,6 +119,9 @@ def log_density(
         The m of the field.
     drift : AngularField or None, default=None
         F alone; None is that of the field.
+    even : callable or None, default=None
+        What the even steps take for the field, if it is cheaper: their divergence may have errors
+        of single precision.
     at_once : int in [1, inf), default=1024
         Rows solved at a time.
 
@@ -144,7 +148,7 @@ def log_density(
         return calculus.jacobian(lambda y: F(y, theta), state[:, :d]).detach()
 
     start = torch.cat([x, x.new_zeros(len(x), n_estimates)], dim=1)
-    end, settled = _even_steps(F, field, start, d, tol, at_once)
+    end, settled = _even_steps(F, field if even is None else even, start, d, tol, at_once)
     for rows in _parts(~settled, at_once):
         end[rows] = _implicit_steps(slopes, jacobian, start[rows], d, sigma_min, tol)
     solved = standard_normal(end[:, :d])[:, None] + end[:, d:]

@@ -108,13 +108,17 @@ class DiffusionNetwork(_AllLevels):
         return torch.addcmul(F, self.share(features), self.mixture(y, theta))
 
     def divergence(self, y: Tensor, theta: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-        """F and ``sum_k v_k' (dF/dy) v_k`` for directions (m, d)."""
+        """F and ``sum_k v_k' (dF/dy) v_k`` for directions (m, d).
+
+        These may be in single precision beside rows in double precision, where the body has a
+        formula that takes them so: it then costs half.
+        """
         features = self.features(theta)
         F, forms = divergence_of(self.body, y, directions, features)
         if self.mixture is None:
             return F, forms
         share = self.share(features)
-        field, its_forms = self.mixture.divergence(y, theta, directions)
+        field, its_forms = self.mixture.divergence(y, theta, directions.to(y))
         return torch.addcmul(F, share, field), torch.addcmul(forms, share[:, 0], its_forms)
 
 
@@ -148,7 +152,7 @@ class ConservativeDiffusionNetwork(_AllLevels):
 
     def divergence(self, y: Tensor, theta: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """F and ``sum_k v_k' (dF/dy) v_k`` for directions (m, d)."""
-        return divergence(lambda y: self(y, theta), y, directions)
+        return divergence(lambda y: self(y, theta), y, directions.to(y))
 
 
 class ScoreAtLevel(nn.Module):

@@ -115,6 +115,7 @@ class MLP(nn.Module):
         ``d2' (W2 o (W1 V'V W3)') d1``: about one more layer, whatever d is.  A further layer takes
         a product for every direction.
         """
+        directions = directions.to(x)
         ends, tangents, slope = directions @ self.exit.weight, directions[None], x.new_ones(1, 1)
         for layer in self.hidden:
             x, weight, gain = layer.with_weight(x, context)
@@ -144,13 +145,15 @@ class _Block(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
         return self.outer(self.activation(self.inner(self.norm(x), context)))
 
-    def with_tangents(self, x: Tensor, context: Any) -> tuple[Tensor, BlockTangents]:
+    def with_tangents(
+        self, x: Tensor, context: Any, dtype: torch.dtype
+    ) -> tuple[Tensor, BlockTangents]:
         """The trunk behind the block, and what the block makes of tangents."""
         normed = Normalised(self.norm, x)
         inside, weight, gain = self.inner.with_weight(normed.values, context)
         inside, slope = self._value_and_slope(inside)
         slope = slope if gain is None else gain * slope
-        pushed = BlockTangents(normed, weight, self.outer.weight, slope, self.norm.weight)
+        pushed = BlockTangents(normed, weight, self.outer.weight, slope, dtype)
         return x + self.outer(inside), pushed
 
 
@@ -223,14 +226,18 @@ class ResNet(nn.Module):
     def divergence(
         self, x: Tensor, directions: Tensor, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The outputs, and ``sum_k v_k' J v_k`` for directions (m, d), all pushed along at once."""
-        x, start = self.entrance(x), (directions @ self.entrance.weight.mT)[None]
+        """The outputs, and ``sum_k v_k' J v_k`` for directions (m, d), all pushed along at once.
+
+        Tangents are of the dtype of the directions.
+        """
+        start = (directions @ self.entrance.weight.mT.to(directions))[None]
+        x = self.entrance(x)
         blocks = []
         for block in self.blocks:
-            x, pushed = block.with_tangents(x, context)
+            x, pushed = block.with_tangents(x, context, directions.dtype)
             blocks.append(pushed)
         norm, _, last = self.exit
-        normed, ends = Normalised(norm, x), directions @ last.weight
+        normed, ends = Normalised(norm, x), directions @ last.weight.to(directions)
         values, slopes = self._value_and_slope(normed.values)
         sums = []
         for rows in row_parts(len(x), len(directions)):

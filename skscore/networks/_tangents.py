@@ -2,6 +2,9 @@
 
 Along m directions the values (n, h) of a layer change by tangents (n, m, h), or (1, m, h) where
 rows do not differ in them yet.  All directions go through a layer in one product of matrices.
+
+Tangents that cost a product for every direction are of the dtype of the directions: single
+precision, which they may have beside values in double precision, halves the time.
 """
 
 from __future__ import annotations
@@ -50,6 +53,7 @@ class Normalised:
     values, unit : Tensor of shape (n, h)
         After the norm, and before its gains and shifts.
     deviation : Tensor of shape (n, 1)
+    gains : Tensor of shape (h,)
     """
 
     def __init__(self, norm: nn.LayerNorm, x: Tensor) -> None:
@@ -57,14 +61,14 @@ class Normalised:
         self.deviation = (variance + norm.eps).sqrt()
         self.values = functional.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias)
         self.unit = (x - mean) / self.deviation
-        self._gains = norm.weight
+        self.gains = norm.weight
 
     def contracted(self, ends: Tensor, tangents: Tensor, rows: slice) -> Tensor:
         """``sum_k ends_k * tangents_k`` behind the norm, for ends (m, h), of some rows."""
-        unit = self.unit[rows]
+        unit = self.unit[rows].to(tangents)
         means, shares = tangents.mean(2), along(unit, tangents) / unit.shape[1]
         taken = means @ ends + unit * (shares @ ends)
-        return (contracted(ends, tangents) - taken) * self._gains / self.deviation[rows]
+        return (contracted(ends, tangents) - taken) * self.gains / self.deviation[rows]
 
 
 class BlockTangents:
@@ -80,17 +84,19 @@ class BlockTangents:
         B and A.
     slopes : Tensor of shape (n, h')
         The diagonal D.
+    dtype : dtype
+        Of the tangents.
     """
 
     def __init__(
-        self, normed: Normalised, inner: Tensor, outer: Tensor, slopes: Tensor, gains: Tensor
+        self, normed: Normalised, inner: Tensor, outer: Tensor, slopes: Tensor, dtype: torch.dtype
     ) -> None:
-        inner = inner * gains
-        self._unit = normed.unit
-        self._inner = (inner - inner.mean(1, keepdim=True)).mT
-        self._taken = normed.unit @ inner.mT / inner.shape[1]
-        self._outer = outer.mT
-        self._scale = slopes / normed.deviation
+        inner = inner * normed.gains
+        taken = normed.unit @ inner.mT / inner.shape[1]
+        self._unit, self._taken = normed.unit.to(dtype), taken.to(dtype)
+        self._inner = (inner - inner.mean(1, keepdim=True)).mT.to(dtype)
+        self._outer = outer.mT.to(dtype)
+        self._scale = (slopes / normed.deviation).to(dtype)
 
     def push(self, tangents: Tensor, rows: slice) -> Tensor:
         """The tangents (n, m, h) of some rows behind the block."""
