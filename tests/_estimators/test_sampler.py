@@ -268,7 +268,7 @@ def test_it_draws_what_a_diffusion_estimator_draws():
     moments_agree(rows, est.sample(5000, 1), rtol=0.15)
     automatic = ScoreBasedSampler(FrozenEstimator(est)).sample(5, random_state=0)
     np.testing.assert_array_equal(
-        automatic, ScoreBasedSampler(FrozenEstimator(est), "heun").sample(5, random_state=0)
+        automatic, ScoreBasedSampler(FrozenEstimator(est), "adams").sample(5, random_state=0)
     )
 
 
