@@ -166,17 +166,20 @@ def column_mixture(
     `floor`.  EM starts from blocks of equal mass.
     """
     middle = np.cumsum(mass) - 0.5 * mass
-    shares = np.eye(number)[np.minimum((number * middle).astype(int), number - 1)]
+    place = np.minimum((number * middle).astype(int), number - 1)
+    parts = mass * np.eye(number)[:, place]
     before = -np.inf
     for _ in range(_EM_STEPS):
-        weights = np.maximum(mass @ shares, 1e-12)
-        means = (mass * v) @ shares / weights
-        spread = mass[:, None] * shares * (v[:, None] - means) ** 2
-        scales = np.sqrt(spread.sum(0) / weights + floor)
-        t = (v[:, None] - means) / scales
-        joint = weights / scales * np.exp(-0.5 * t**2) + 1e-300
-        density = joint.sum(1)
-        shares = joint / density[:, None]
+        weights = np.maximum(parts.sum(axis=1), 1e-12)
+        means = parts @ v / weights
+        squares = np.square(v - means[:, None])
+        variances = np.einsum("kn,kn->k", parts, squares) / weights + floor
+        scales = np.sqrt(variances)
+        joint = np.exp(squares * (-0.5 / variances)[:, None])
+        joint *= (weights / scales)[:, None]
+        joint += 1e-300
+        density = joint.sum(axis=0)
+        parts = joint * (mass / density)
         value = float(mass @ np.log(density)) - _HALF_LOG_2PI
         if value - before < _EM_TOL:
             break
