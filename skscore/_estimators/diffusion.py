@@ -58,7 +58,8 @@ class DiffusionScoreEstimator(AllLevelsScoreEstimator):
         How levels are weighted, a key of :data:`skscore.noise.WEIGHTINGS` or a function
         ``lambda(sigma)`` of a tensor, which can be imported by its name.
     grid : "auto" or str, default="auto"
-        Where the steps of `sample` end, a key of :data:`skscore.noise.SCHEDULES`.
+        Where the steps of `sample` end, a key of :data:`skscore.noise.SCHEDULES`; "auto" takes that
+        of the sampler, where it has one.
     divergence : {"exact", "probes"}, default="exact"
         How `score_samples` takes the trace: "probes" estimates it along random directions,
         the same for all rows, for tables with hundreds of columns and networks without a
@@ -257,8 +258,9 @@ class DiffusionScoreEstimator(AllLevelsScoreEstimator):
 
     def _angles(self, sampler: ReverseSampler, n_steps: int) -> list[float]:
         process = self._settled_process()
+        own = sampler.grid if self.grid == "auto" else None
         return solver_angles(
-            process.grid,
+            own or process.grid,
             process,
             n_steps,
             *self._network.sigma_range,

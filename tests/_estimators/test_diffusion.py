@@ -97,7 +97,7 @@ def test_the_density_in_the_plane_integrates_to_one(plane):
     assert abs(mass - 1) < 1e-2
 
 
-@pytest.mark.parametrize("method", ["dpm_solver", "heun", "rk4", "dormand_prince"])
+@pytest.mark.parametrize("method", ["dpm_solver", "adams", "heun", "rk4", "dormand_prince"])
 def test_samples_agree_with_the_density_of_the_same_model(bimodal, method):
     grid = np.linspace(-12, 12, 2401)
     density = np.exp(bimodal.score_samples(grid[:, None]))
@@ -325,6 +325,18 @@ def test_a_method_is_a_name_or_a_sampler():
     by_name = est.sample(4, 0, method="ddim", n_steps=7)
     np.testing.assert_array_equal(by_name, est.sample(4, 0, method=DDIM(), n_steps=7))
     np.testing.assert_array_equal(est.sample(4, 0), est.sample(4, 0, method=DEFAULT_METHOD))
+
+
+def test_a_sampler_has_its_own_grid_until_the_estimator_has_one(plane):
+    def thetas(est, method):
+        return est.sample(1, 0, method=method, n_steps=5, return_states=True)[2]
+
+    ends = np.arctan(plane.sigma_range_) ** 0.5
+    even = np.linspace(*ends[::-1], 6)[1:-1] ** 2
+    np.testing.assert_allclose(thetas(plane, "adams"), [np.pi / 2, *even, 0], rtol=1e-12)
+    assert (thetas(plane, "adams") != thetas(plane, "heun")).any()
+    other = pickle.loads(pickle.dumps(plane)).set_params(grid="theta")
+    np.testing.assert_array_equal(thetas(other, "adams"), thetas(other, "heun"))
 
 
 def test_states_go_from_the_gaussian_fit_to_the_rows(bimodal):
