@@ -76,9 +76,9 @@ class DiffusionScoreEstimator(AllLevelsScoreEstimator):
         without one, after a quarter of its training, by two standard errors on those rows.
     network : "auto", {<networks>} or importable factory, default="auto"
         See :mod:`skscore.networks`.  "auto" is "ensemble" for fewer than 2500 training rows, with
-        a dropout of 100 over their number, else "resnet", with one of 600 over it; both at most
-        0.2.  "mlp" is the fast one for many columns: two layers have a log-density whose cost does
-        not grow with them.
+        a dropout of 100 over their number, else "mlp" for up to five columns and "resnet" for more,
+        with a dropout of 600 over the number of rows; both at most 0.2.  "mlp" is the fast one for
+        many columns: two layers have a log-density whose cost does not grow with them.
     hidden_layer_sizes : "auto" or tuple of int in [1, inf), default="auto"
         Width of each hidden layer, or of each residual block.  "auto" is (96, 96) for
         the members of an ensemble and (128, 128, 128) for "resnet"; of "mlp" it is that for up to
@@ -94,7 +94,7 @@ class DiffusionScoreEstimator(AllLevelsScoreEstimator):
         training rows, else what makes 3500 steps, and at least 40.
     n_iter_no_change : "auto" or int in [1, inf), default="auto"
         Rounds without a better validation score after which training ends.  "auto" is a third of
-        the rounds: while the learning rate is high, nothing may seem to be gained.
+        the rounds and at least 10: while the learning rate is high, nothing may seem to be gained.
     <parameters>
 
     Attributes

@@ -20,8 +20,9 @@ from skscore.networks import NETWORKS, SMOOTH_ACTIVATIONS, automatic_architectur
 
 _FEW_ROWS = 2500  # short tables want fewer rounds, and an ensemble
 _FEW_ROUNDS, _LEAST_ROUNDS, _MANY_STEPS = 40, 40, 3500
+_FEW_COLUMNS = 5  # in which depth gains nothing, and dropout costs a little
 _LEAST_BATCH = 64
-_PATIENCE = 1 / 3  # of the rounds of a rate that falls
+_PATIENCE, _LEAST_PATIENCE = 1 / 3, 10  # of the rounds of a rate that falls
 
 
 def check_constructor(estimator: BaseEstimator) -> None:
@@ -76,7 +77,7 @@ def n_rounds(estimator: BaseEstimator, n_rows: int) -> int:
 def patience(estimator: BaseEstimator, n_rounds: int) -> int:
     """Rounds without a better score that end a training; of "auto" a part of those planned."""
     if _is_auto(estimator, "n_iter_no_change"):
-        return max(1, round(_PATIENCE * n_rounds))
+        return max(_LEAST_PATIENCE, round(_PATIENCE * n_rounds))
     return int(estimator.n_iter_no_change)
 
 
@@ -100,6 +101,13 @@ def given_spec(estimator: BaseEstimator, n_features: int, **levels: Any) -> Netw
     )
 
 
+def _automatic_network(n_rows: int, n_features: int) -> str:
+    """Which kind of network suits a table of that size."""
+    if n_rows < _FEW_ROWS:
+        return "ensemble"
+    return "mlp" if n_features <= _FEW_COLUMNS else "resnet"
+
+
 def resolved_spec(
     estimator: BaseEstimator,
     n_features: int,
@@ -113,7 +121,7 @@ def resolved_spec(
     """
     network = estimator.network
     if _is_auto(estimator, "network"):
-        network = "ensemble" if n_rows < _FEW_ROWS else "resnet"
+        network = _automatic_network(n_rows, n_features)
     resolved = automatic_architecture(network, n_rows, n_features) | {"network": network}
     if not _is_auto(estimator, "hidden_layer_sizes"):
         resolved["hidden_layer_sizes"] = given_widths(estimator)

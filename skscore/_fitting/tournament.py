@@ -3,17 +3,17 @@
 Two standardisers, or a network with and without a mixture of Gaussians below it, are often too
 near for a rule, and the loss of denoising does not tell.  So what decides is the log-density of
 held-out rows, in the units of X, after the first part of the training; the best then goes on.
-Mixtures themselves take part as they are.
+Mixtures themselves take part as they are, against what the network promises to become.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
-from skscore._backend.batches import Portion
 from skscore._backend.closed_form import ClosedForm, Mixture
 from skscore._backend.convert import apply_in_chunks
 from skscore._backend.fitted import FittedNetwork, Start
@@ -25,7 +25,7 @@ from skscore._rows import drawn_index, judging_number
 
 _MOST_HELD = 500
 _PART = 0.25  # of the rounds, after which networks are judged
-_MARGIN = 2.0  # standard errors by which a mixture must be ahead: the network still learns
+_MARGIN = 2.0  # standard errors by which a mixture must be ahead
 _TOL = 1e-3
 
 Contender = tuple[FitData, TrainingRun]
@@ -37,29 +37,107 @@ def best_training(
 ) -> tuple[FitData, FittedNetwork, Record]:
     """Train a network on the rows in the standardiser that suits it best.
 
-    Without held-out rows to ask, or with a network that goes on, that is the first one.
+    The network rests on a mixture where it is new and that is better.  0 components are no mixture;
+    so is "auto" without held-out rows, with a single other row, and where a network without one
+    promises to be about as good on the held-out rows.  Without these, or with a network that goes
+    on, the first standardiser is taken.
     """
     data, run = contenders[0]
-    held, new = run.split.validation, start.previous is None
-    if held is None or not new or len(contenders) == 1 or _n_rounds(run) == 0:
-        return data, *fit_on_mixture(run, start, data, n_components)
-    index = drawn_index(held, _MOST_HELD, data.rng)
-    seed = int(data.rng.randint(2**31 - 1))
-    trials = [_Trial.of(run, start, data, seed) for data, run in contenders]
-    values = [trial.log_density_of_rows(index) for trial in trials]
-    best = int(np.argmax([value.mean() for value in values]))
-    data, run = contenders[best]
-    return data, *fit_on_mixture(run, start, data, n_components, trials[best])
+    training, held = run.split.training, run.split.validation
+    if start.previous is not None:
+        return data, *carry_out(run, start, data.rng)
+    _check_components(run, n_components)
+    if held is None or len(training) < LEAST_ROWS or _n_rounds(run) == 0:
+        return data, *carry_out(run, _start_without_trial(run, start, data, n_components), data.rng)
+    index, seed = drawn_index(held, _MOST_HELD, data.rng), int(data.rng.randint(2**31 - 1))
+    entries = [_Entry(data, run, start, n_components, index, seed) for data, run in contenders]
+    best = entries[0] if len(entries) == 1 else max(entries, key=lambda entry: entry.value)
+    return best.data, *best.finished()
+
+
+def _start_without_trial(
+    run: TrainingRun, start: Start, data: FitData, n_components: int | str
+) -> Start:
+    """A start on a mixture or not, where no network can be asked."""
+    training, held = run.split.training, run.split.validation
+    auto = n_components == "auto"
+    if n_components == 0 or (auto and (held is None or len(training) < LEAST_ROWS)):
+        return start
+    judged = standardised_rows(data, training if held is None else held, _MOST_HELD)
+    known = standardised_rows(data, training, MOST_ROWS)
+    mixture = fit_mixture(known, judged, n_components, int(data.rng.randint(2**31 - 1)))
+    return start if auto and len(mixture.weights) == 1 else start.on(mixture)
+
+
+class _Entry:
+    """A standardiser, and what is known of the networks and the mixture on its rows."""
+
+    def __init__(
+        self,
+        data: FitData,
+        run: TrainingRun,
+        start: Start,
+        n_components: int | str,
+        index: np.ndarray,
+        seed: int,
+    ) -> None:
+        self.data, self._run, self._start, self._seed = data, run, start, seed
+        z, X = data.standardizer, data.X[index]
+        self._judged = z.jitter(z.transform(X), np.random.RandomState(seed))
+        self._volume = z.log_det(X)
+        self._mixture: Mixture | None = None  # one that the network has to beat
+        if n_components == 0:
+            return
+        known = standardised_rows(data, run.split.training, MOST_ROWS)
+        mixture = fit_mixture(known, self._judged, n_components, seed)
+        if n_components != "auto":
+            self._start = start.on(mixture)
+        elif len(mixture.weights) > 1:  # one is where any network starts
+            self._mixture = mixture
+
+    @cached_property
+    def _trial(self) -> _Trial:
+        return _Trial.of(self._run, self._start, self.data, self._seed)
+
+    @cached_property
+    def _promise(self) -> np.ndarray:
+        return self._trial.promise(self._judged)
+
+    @property
+    def value(self) -> float:
+        """Mean log-density, in the units of X, of the better of network and mixture."""
+        values = [self._promise.mean()]
+        if self._mixture is not None:
+            values.append(_log_density(self._mixture, self._judged).mean())
+        return float(max(values) + self._volume.mean())
+
+    def finished(self) -> Fitted:
+        """The whole training."""
+        if self._mixture is not None and self._is_ahead(self._mixture):
+            start = self._start.on(self._mixture)
+            return carry_out(self._run, start, self.data.rng, validation_seed=self._seed)
+        if self._mixture is not None or "_trial" in vars(self):
+            return self._trial.finished()
+        return carry_out(self._run, self._start, self.data.rng)
+
+    def _is_ahead(self, mixture: Mixture) -> bool:
+        gains = _log_density(mixture, self._judged) - self._promise
+        judges = self._run.split.validation
+        number = len(gains)
+        if judges is not None:
+            number = min(number, judging_number(judges, self.data.rows))
+        return bool(gains.mean() > _MARGIN * gains.std() / number**0.5)
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """The first part of a training, which may go on."""
+    """The first part of a training, which may go on, and the network after half of it."""
 
     run: TrainingRun
     start: Start
     data: FitData
     seed: int
+    half: FittedNetwork
     network: FittedNetwork
     record: Record
 
@@ -67,74 +145,46 @@ class _Trial:
     def of(cls, run: TrainingRun, start: Start, data: FitData, seed: int) -> _Trial:
         """Train that part; trials of one seed are judged on the same draws."""
         n_rounds = _n_rounds(run)
-        plan = replace(run.plan, n_rounds=n_rounds, later_rounds=run.plan.n_rounds - n_rounds)
-        first = replace(run, plan=plan)
-        fitted = carry_out(first, start, data.rng, validation_seed=seed)
-        return cls(run, start, data, seed, *fitted)
+        network, record = _rounds(run, start, data, seed, range(n_rounds // 2))
+        trial = cls(run, start, data, seed, network, network, record)
+        return trial._trained(range(n_rounds // 2, n_rounds))
 
     def finished(self) -> Fitted:
         """The whole training, with one fall of the learning rate."""
-        if self.record.status != "max_iter":
-            return self.network, self.record
-        plan = replace(self.run.plan, n_rounds=self.run.plan.n_rounds - _n_rounds(self.run))
-        rest, start = replace(self.run, plan=plan), replace(self.start, previous=self.network)
-        network, record = carry_out(rest, start, self.data.rng, validation_seed=self.seed)
-        return network, self.record.followed_by(record)
+        whole = self._trained(range(_n_rounds(self.run), self.run.plan.n_rounds))
+        return whole.network, whole.record
 
-    def log_density(self, z: np.ndarray) -> np.ndarray:
-        """Of standardised rows."""
-        flow = self.network.open_flow(str(self.run.rows.device))
+    def _trained(self, rounds: range) -> _Trial:
+        """The same after more rounds, if training has not ended."""
+        if self.record.status != "max_iter":
+            return self
+        start = replace(self.start, previous=self.network)
+        network, record = _rounds(self.run, start, self.data, self.seed, rounds)
+        return replace(self, network=network, record=self.record.followed_by(record))
+
+    def promise(self, z: np.ndarray) -> np.ndarray:
+        """The log-density of standardised rows that the whole training may come to.
+
+        That of a training that falls short by a part that is inverse to its length.
+        """
+        now = self._log_density(self.network, z)
+        return now + (1 - _PART) * (now - self._log_density(self.half, z))
+
+    def _log_density(self, network: FittedNetwork, z: np.ndarray) -> np.ndarray:
+        flow = network.open_flow(str(self.run.rows.device))
         return apply_in_chunks(lambda z: flow.log_density(z, _TOL, None), z)[:, 0]
 
-    def log_density_of_rows(self, index: np.ndarray) -> np.ndarray:
-        """Of rows in the units of X."""
-        X, standardizer = self.data.X[index], self.data.standardizer
-        z = standardizer.jitter(standardizer.transform(X), np.random.RandomState(self.seed))
-        return self.log_density(z) + standardizer.log_det(X)
+
+def _rounds(run: TrainingRun, start: Start, data: FitData, seed: int, rounds: range) -> Fitted:
+    """Some rounds of a training, at the rates that they have in the whole."""
+    later = run.plan.n_rounds - rounds.stop
+    plan = replace(run.plan, n_rounds=len(rounds), later_rounds=later)
+    return carry_out(replace(run, plan=plan), start, data.rng, validation_seed=seed)
 
 
 def _n_rounds(run: TrainingRun) -> int:
-    """Of a trial."""
-    return int(_PART * run.plan.n_rounds)
-
-
-def fit_on_mixture(
-    run: TrainingRun,
-    start: Start,
-    data: FitData,
-    n_components: int | str,
-    trial: _Trial | None = None,
-) -> Fitted:
-    """Train a network, which rests on a mixture where it is new and that is better.
-
-    0 is no mixture; so is "auto" without held-out rows, with a single other row, and where a
-    network without one is about as good on the held-out rows.  A `trial` has begun with that.
-    """
-    training, held = run.split.training, run.split.validation
-    none = n_components == "auto" and (held is None or len(training) < LEAST_ROWS)
-    if start.previous is not None or n_components == 0 or none:
-        return carry_out(run, start, data.rng) if trial is None else trial.finished()
-    _check_components(run, n_components)
-    judges = training if held is None else held
-    judged = standardised_rows(data, judges, _MOST_HELD)
-    seed = int(data.rng.randint(2**31 - 1)) if trial is None else trial.seed
-    known = standardised_rows(data, training, MOST_ROWS)
-    mixture = fit_mixture(known, judged, n_components, seed)
-    if n_components != "auto" or _n_rounds(run) == 0:
-        return carry_out(run, start.on(mixture), data.rng)
-    if len(mixture.weights) == 1:  # where any network starts
-        return carry_out(run, start, data.rng) if trial is None else trial.finished()
-    trial = _Trial.of(run, start, data, seed) if trial is None else trial
-    gains = _log_density(mixture, judged) - trial.log_density(judged)
-    if _is_ahead(gains, judges, data.rows):
-        return carry_out(run, start.on(mixture), data.rng, validation_seed=seed)
-    return trial.finished()
-
-
-def _is_ahead(gains: np.ndarray, judges: Portion, rows: Portion) -> bool:
-    """Whether a mixture with these gains over a network is to be taken."""
-    number = min(len(gains), judging_number(judges, rows))
-    return bool(gains.mean() > _MARGIN * gains.std() / number**0.5)
+    """Of a trial, an even number."""
+    return 2 * int(_PART / 2 * run.plan.n_rounds)
 
 
 def _check_components(run: TrainingRun, number: int | str) -> None:
