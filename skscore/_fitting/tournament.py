@@ -3,7 +3,8 @@
 Two standardisers, or a network with and without a mixture of Gaussians below it, are often too
 near for a rule, and the loss of denoising does not tell.  So what decides is the log-density of
 held-out rows, in the units of X, after the first part of the training; the best then goes on.
-Mixtures themselves take part as they are, against what the network promises to become.
+Mixtures themselves take part as they are, against what the network promises to become; where that
+is in doubt, a network with and one without the mixture are trained to the end.
 """
 
 from __future__ import annotations
@@ -112,18 +113,31 @@ class _Entry:
         return float(max(values) + self._volume.mean())
 
     def finished(self) -> Fitted:
-        """The whole training."""
-        if self._mixture is not None and self._is_ahead(self._mixture):
-            start = self._start.on(self._mixture)
-            return carry_out(self._run, start, self.data.rng, validation_seed=self._seed)
-        if self._mixture is not None or "_trial" in vars(self):
+        """The whole training; both, where neither network nor mixture is clearly ahead."""
+        if self._mixture is None:
+            if "_trial" in vars(self):
+                return self._trial.finished()
+            return carry_out(self._run, self._start, self.data.rng)
+        mixture = _log_density(self._mixture, self._judged)
+        if self._is_ahead(mixture - self._promise):
+            return self._on(self._mixture)
+        if mixture.mean() < self._trial.log_density(self._judged).mean():
             return self._trial.finished()
-        return carry_out(self._run, self._start, self.data.rng)
+        finals = self._trial.finished(), self._on(self._mixture)
+        return max(finals, key=self._final)
 
-    def _is_ahead(self, mixture: Mixture) -> bool:
-        gains = _log_density(mixture, self._judged) - self._promise
-        judges = self._run.split.validation
-        number = len(gains)
+    def _on(self, mixture: Mixture) -> Fitted:
+        """The whole training of a network that rests on the mixture."""
+        start = self._start.on(mixture)
+        return carry_out(self._run, start, self.data.rng, validation_seed=self._seed)
+
+    def _final(self, fitted: Fitted) -> float:
+        """Mean log-density after the whole training."""
+        return float(_flow_log_density(fitted[0], self._run, self._judged).mean())
+
+    def _is_ahead(self, gains: np.ndarray) -> bool:
+        """Whether gains on the judged rows are above zero beyond doubt."""
+        judges, number = self._run.split.validation, len(gains)
         if judges is not None:
             number = min(number, judging_number(judges, self.data.rows))
         return bool(gains.mean() > _MARGIN * gains.std() / number**0.5)
@@ -167,12 +181,17 @@ class _Trial:
 
         That of a training that falls short by a part that is inverse to its length.
         """
-        now = self._log_density(self.network, z)
-        return now + (1 - _PART) * (now - self._log_density(self.half, z))
+        now = self.log_density(z)
+        return now + (1 - _PART) * (now - _flow_log_density(self.half, self.run, z))
 
-    def _log_density(self, network: FittedNetwork, z: np.ndarray) -> np.ndarray:
-        flow = network.open_flow(str(self.run.rows.device))
-        return apply_in_chunks(lambda z: flow.log_density(z, _TOL, None), z)[:, 0]
+    def log_density(self, z: np.ndarray) -> np.ndarray:
+        """Of standardised rows, now."""
+        return _flow_log_density(self.network, self.run, z)
+
+
+def _flow_log_density(network: FittedNetwork, run: TrainingRun, z: np.ndarray) -> np.ndarray:
+    flow = network.open_flow(str(run.rows.device))
+    return apply_in_chunks(lambda z: flow.log_density(z, _TOL, None), z)[:, 0]
 
 
 def _rounds(run: TrainingRun, start: Start, data: FitData, seed: int, rounds: range) -> Fitted:
