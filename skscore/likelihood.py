@@ -73,6 +73,7 @@ _STEPS, _LEAST_STEPS, _MOST_STEPS = 36, 12, 600  # even ones, the first at a tol
 _GRIDS = (1.0, 1.5, 2.0, 3.0, 4.0)  # how many times as many
 _FAR = (2.0, 4.0, 16.0)  # root mean squares of a row's columns from which it starts a grid later
 _SLACK, _SLACK_IMPLICIT = 60.0, 0.5  # of all even steps, and of one implicit, in tolerances
+_COARSER = 0.6  # weight of the difference to the integral of half the points, ten times the error
 _ACROSS = 10.0  # weight of errors of the row in implicit steps
 _FIRST_STEP = 0.5  # in w
 _DEEP = 50.0  # nats a column, from which on errors are relative
@@ -246,7 +247,7 @@ def _common_steps(
     y, moved = integrate_evenly(slopes, x, history, 0.0, 1.0, n_steps, measure)
     start = 0.5 * math.pi / n_steps**2 * trace  # with which the rate times the trace begins
     fine, coarse = _integral(traces, start, 2), _integral(traces[1::2], start, 4)
-    missed = moved[:, None] + _largest(fine - coarse)
+    missed = moved[:, None] + _COARSER * _largest(fine - coarse)
     depth = torch.maximum(_depth(x, 0 * fine), _depth(y, fine))
     return torch.cat([y, fine], dim=1), (missed / depth)[:, 0]
 

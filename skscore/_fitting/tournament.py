@@ -26,7 +26,7 @@ from skscore._rows import drawn_index, judging_number
 
 _MOST_HELD = 500
 _PART = 0.25  # of the rounds, after which networks are judged
-_MARGIN = 2.0  # standard errors by which a mixture must be ahead
+_CLEAR, _BETTER = 2.0, 1.0  # standard errors by which a mixture must be ahead, at first and last
 _TOL = 1e-3
 
 Contender = tuple[FitData, TrainingRun]
@@ -119,28 +119,29 @@ class _Entry:
                 return self._trial.finished()
             return carry_out(self._run, self._start, self.data.rng)
         mixture = _log_density(self._mixture, self._judged)
-        if self._is_ahead(mixture - self._promise):
+        if self._is_ahead(mixture - self._promise, _CLEAR):
             return self._on(self._mixture)
         if mixture.mean() < self._trial.log_density(self._judged).mean():
             return self._trial.finished()
-        finals = self._trial.finished(), self._on(self._mixture)
-        return max(finals, key=self._final)
+        plain, resting = self._trial.finished(), self._on(self._mixture)
+        before, after = (self._final(fitted) for fitted in (plain, resting))
+        return resting if self._is_ahead(after - before, _BETTER) else plain
 
     def _on(self, mixture: Mixture) -> Fitted:
         """The whole training of a network that rests on the mixture."""
         start = self._start.on(mixture)
         return carry_out(self._run, start, self.data.rng, validation_seed=self._seed)
 
-    def _final(self, fitted: Fitted) -> float:
-        """Mean log-density after the whole training."""
-        return float(_flow_log_density(fitted[0], self._run, self._judged).mean())
+    def _final(self, fitted: Fitted) -> np.ndarray:
+        """Log-densities after the whole training."""
+        return _flow_log_density(fitted[0], self._run, self._judged)
 
-    def _is_ahead(self, gains: np.ndarray) -> bool:
-        """Whether gains on the judged rows are above zero beyond doubt."""
+    def _is_ahead(self, gains: np.ndarray, n_errors: float) -> bool:
+        """Whether gains on the judged rows are above zero by so many standard errors."""
         judges, number = self._run.split.validation, len(gains)
         if judges is not None:
             number = min(number, judging_number(judges, self.data.rows))
-        return bool(gains.mean() > _MARGIN * gains.std() / number**0.5)
+        return bool(gains.mean() > n_errors * gains.std() / number**0.5)
 
 
 @dataclass(frozen=True)

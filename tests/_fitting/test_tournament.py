@@ -1,0 +1,136 @@
+"""Which network goes on: the form of its columns, and the mixture below it."""
+
+import numpy as np
+import pytest
+
+from skscore import DiffusionScoreEstimator
+from skscore._changes.ties import column_ties
+from skscore._fitting import data as data_module
+from skscore._fitting import form, tournament
+from skscore.datasets import make_ring
+
+RING = make_ring().sample(600, 0)
+SMALL = {"hidden_layer_sizes": (32, 32), "max_iter": 16, "random_state": 0}
+BOTH = ("whiten", "normal")
+
+
+def n_components(est):
+    return est._network.spec.n_components
+
+
+def worthless_mixture(monkeypatch):
+    def log_density(mixture, rows):
+        return np.full(len(rows), -1e6)
+
+    monkeypatch.setattr(tournament, "_log_density", log_density)
+
+
+def check_record(est, n_rounds):
+    """The curves of a training that was done in parts are those of one training."""
+    assert est.n_iter_ == len(est.loss_curve_) == len(est.validation_scores_) == n_rounds
+    assert est.best_validation_score_ == max(est.validation_scores_)
+    assert est.validation_scores_[est.best_iter_ - 1] == est.best_validation_score_
+
+
+def test_a_network_that_is_ahead_of_the_mixture_goes_on(monkeypatch):
+    worthless_mixture(monkeypatch)
+    est = DiffusionScoreEstimator(**SMALL, n_iter_no_change=16).fit(RING)
+    assert n_components(est) == 0
+    check_record(est, 16)
+
+
+def test_a_mixture_that_is_clearly_ahead_is_taken():
+    est = DiffusionScoreEstimator(**SMALL).fit(RING)
+    assert n_components(est) > 1
+
+
+@pytest.mark.parametrize("preferred", ["network", "mixture"])
+def test_in_doubt_both_are_trained_and_the_better_one_is_kept(preferred, monkeypatch):
+    finals = []
+
+    def final(entry, fitted):
+        finals.append(fitted)
+        on_mixture = fitted[0].spec.n_components > 0
+        return np.full(60, float(on_mixture == (preferred == "mixture")))
+
+    monkeypatch.setattr(tournament, "_CLEAR", np.inf)  # no lead is beyond doubt
+    monkeypatch.setattr(tournament._Entry, "_final", final)
+    est = DiffusionScoreEstimator(**SMALL).fit(RING)
+    assert len(finals) == 2
+    assert (n_components(est) > 0) == (preferred == "mixture")
+
+
+def test_a_promise_is_exact_for_a_shortfall_inverse_to_the_length(monkeypatch):
+    """At parts t of a training log-densities of 1 - c / t come to 1 - c."""
+    trial = object.__new__(tournament._Trial)
+    c = np.array([0.01, 0.2])
+    values = {"half": 1 - c / (tournament._PART / 2), "network": 1 - c / tournament._PART}
+    for name in ("run", *values):
+        object.__setattr__(trial, name, name)
+    monkeypatch.setattr(tournament, "_flow_log_density", lambda network, run, z: values[network])
+    assert trial.promise(None) == pytest.approx(1 - c)
+
+
+# -- the form of the columns -------------------------------------------------------------------
+
+
+def skewed(n, seed=0):
+    return np.exp(np.random.default_rng(seed).normal(size=(n, 2)))
+
+
+def clusters(n, seed=0):
+    """Clusters on a diagonal: turned coordinates show them, curved columns bend them."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, 2)) * 0.1 + rng.integers(0, 4, size=(n, 1)) * [1.0, 1.0]
+
+
+@pytest.mark.parametrize("order", [BOTH, BOTH[::-1]])
+def test_forms_that_are_near_are_told_apart_by_networks(order, monkeypatch):
+    monkeypatch.setattr(data_module, "likely_forms", lambda *_: order)
+    est = DiffusionScoreEstimator(**{**SMALL, "max_iter": 48}, n_components=0).fit(skewed(600))
+    assert est.standardize_ == "normal"
+    check_record(est, est.n_iter_)
+    rows = skewed(2000, 1)
+    truth = -0.5 * np.log(rows) ** 2 - np.log(rows) - 0.5 * np.log(2 * np.pi)
+    assert abs((est.score_samples(rows) - truth.sum(1)).mean()) < 0.1
+
+
+def test_the_form_whose_mixture_is_best_may_win(monkeypatch):
+    monkeypatch.setattr(data_module, "likely_forms", lambda *_: BOTH)
+    values = {}
+    original = tournament._Entry.value.fget
+
+    def value(entry):
+        values[entry.data.standardizer.form] = original(entry)
+        return values[entry.data.standardizer.form]
+
+    monkeypatch.setattr(tournament._Entry, "value", property(value))
+    est = DiffusionScoreEstimator(**SMALL).fit(clusters(600))
+    assert est.standardize_ == max(values, key=values.get)
+    assert set(values) == set(BOTH)
+
+
+def test_a_form_without_a_rival_is_trained_at_once(monkeypatch):
+    trials = []
+    original = tournament._Trial.of
+    monkeypatch.setattr(
+        tournament._Trial, "of", lambda *given: trials.append(1) or original(*given)
+    )
+    DiffusionScoreEstimator(**SMALL, n_components=0, standardize="normal").fit(skewed(300))
+    DiffusionScoreEstimator(**SMALL, n_components=2, standardize="whiten").fit(skewed(300))
+    assert not trials
+
+
+def test_networks_are_asked_only_where_rows_are_many_and_forms_are_near(monkeypatch):
+    rng = np.random.default_rng(0)
+    near = rng.normal(size=(3000, 2))
+
+    def likely(rows):
+        return form.likely_forms(rows, None, column_ties(rows), dequantize=False)
+
+    assert set(likely(near)) == set(BOTH)
+    assert likely(near)[0] == "whiten"  # which is simpler
+    assert likely(near[:2000]) == ("whiten",)
+    assert likely(skewed(3000))[0] == "normal"
+    monkeypatch.setattr(form, "_CLEAR", 0.0)
+    assert likely(skewed(3000)) == ("normal",)
