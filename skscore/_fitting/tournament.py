@@ -24,7 +24,7 @@ from skscore._fitting.mixture import LEAST_ROWS, MOST_ROWS, fit_mixture, standar
 from skscore._fitting.run import carry_out
 from skscore._rows import drawn_index, judging_number
 
-_MOST_HELD = 500
+_MOST_HELD, _ENOUGH_HELD = 500, 200
 _PART = 0.25  # of the rounds, after which networks are judged
 _CLEAR, _BETTER = 2.0, 1.0  # standard errors by which a mixture must be ahead, at first and last
 _TOL = 1e-3
@@ -113,7 +113,10 @@ class _Entry:
         return float(max(values) + self._volume.mean())
 
     def finished(self) -> Fitted:
-        """The whole training; both, where neither network nor mixture is clearly ahead."""
+        """The whole training; both, where neither network nor mixture is clearly ahead.
+
+        Few rows would not tell: then the mixture stays out.
+        """
         if self._mixture is None:
             if "_trial" in vars(self):
                 return self._trial.finished()
@@ -121,7 +124,8 @@ class _Entry:
         mixture = _log_density(self._mixture, self._judged)
         if self._is_ahead(mixture - self._promise, _CLEAR):
             return self._on(self._mixture)
-        if mixture.mean() < self._trial.log_density(self._judged).mean():
+        now = self._trial.log_density(self._judged).mean()
+        if mixture.mean() < now or self._number < _ENOUGH_HELD:
             return self._trial.finished()
         plain, resting = self._trial.finished(), self._on(self._mixture)
         before, after = (self._final(fitted) for fitted in (plain, resting))
@@ -138,10 +142,13 @@ class _Entry:
 
     def _is_ahead(self, gains: np.ndarray, n_errors: float) -> bool:
         """Whether gains on the judged rows are above zero by so many standard errors."""
-        judges, number = self._run.split.validation, len(gains)
-        if judges is not None:
-            number = min(number, judging_number(judges, self.data.rows))
-        return bool(gains.mean() > n_errors * gains.std() / number**0.5)
+        return bool(gains.mean() > n_errors * gains.std() / self._number**0.5)
+
+    @property
+    def _number(self) -> int:
+        """Number of rows that the judgement rests on."""
+        judges, number = self._run.split.validation, len(self._judged)
+        return number if judges is None else min(number, judging_number(judges, self.data.rows))
 
 
 @dataclass(frozen=True)

@@ -54,10 +54,16 @@ def test_in_doubt_both_are_trained_and_the_better_one_is_kept(preferred, monkeyp
         return np.full(60, float(on_mixture == (preferred == "mixture")))
 
     monkeypatch.setattr(tournament, "_CLEAR", np.inf)  # no lead is beyond doubt
+    monkeypatch.setattr(tournament, "_ENOUGH_HELD", 60)
     monkeypatch.setattr(tournament._Entry, "_final", final)
     est = DiffusionScoreEstimator(**SMALL).fit(RING)
     assert len(finals) == 2
     assert (n_components(est) > 0) == (preferred == "mixture")
+
+
+def test_in_doubt_few_held_out_rows_leave_the_mixture_out(monkeypatch):
+    monkeypatch.setattr(tournament, "_CLEAR", np.inf)
+    assert n_components(DiffusionScoreEstimator(**SMALL).fit(RING)) == 0
 
 
 def test_a_promise_is_exact_for_a_shortfall_inverse_to_the_length(monkeypatch):
