@@ -104,7 +104,8 @@ class FlowEvaluator(_Opened):
             return F, forms.mT
 
         field, m = (exact, 1) if probes is None else (estimated, len(probes))
-        even = partial(exact, v=v.float()) if probes is None else estimated
+        single = probes is None and self._network.single_tangents
+        even = partial(exact, v=v.float()) if single else field
         # What a processor's cache holds; a GPU is better off with all rows at once.
         at_once = _ROWS_IN_CACHE if self._device.type == "cpu" else max(1, len(rows))
         solve = partial(

@@ -63,6 +63,11 @@ class _AllLevels(nn.Module):
         """The score at one level, a field of one argument."""
         return ScoreAtLevel(self, sigma)
 
+    @property
+    def single_tangents(self) -> bool:
+        """Whether `divergence` takes directions in single precision beside rows in double."""
+        return getattr(self.body, "single_tangents", False)
+
 
 class DiffusionNetwork(_AllLevels):
     """``F(y, theta)`` for all levels, a free vector field.
@@ -108,11 +113,7 @@ class DiffusionNetwork(_AllLevels):
         return torch.addcmul(F, self.share(features), self.mixture(y, theta))
 
     def divergence(self, y: Tensor, theta: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-        """F and ``sum_k v_k' (dF/dy) v_k`` for directions (m, d).
-
-        These may be in single precision beside rows in double precision, where the body has a
-        formula that takes them so: it then costs half.
-        """
+        """F and ``sum_k v_k' (dF/dy) v_k`` for directions (m, d)."""
         features = self.features(theta)
         F, forms = divergence_of(self.body, y, directions, features)
         if self.mixture is None:
@@ -152,7 +153,7 @@ class ConservativeDiffusionNetwork(_AllLevels):
 
     def divergence(self, y: Tensor, theta: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """F and ``sum_k v_k' (dF/dy) v_k`` for directions (m, d)."""
-        return divergence(lambda y: self(y, theta), y, directions.to(y))
+        return divergence(lambda y: self(y, theta), y, directions)
 
 
 class ScoreAtLevel(nn.Module):

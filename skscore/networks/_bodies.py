@@ -115,7 +115,6 @@ class MLP(nn.Module):
         ``d2' (W2 o (W1 V'V W3)') d1``: about one more layer, whatever d is.  A further layer takes
         a product for every direction.
         """
-        directions = directions.to(x)
         ends, tangents, slope = directions @ self.exit.weight, directions[None], x.new_ones(1, 1)
         for layer in self.hidden:
             x, weight, gain = layer.with_weight(x, context)
@@ -180,6 +179,7 @@ class ResNet(nn.Module):
 
     blocks: Any
     exit: Any
+    single_tangents = True
 
     def __init__(
         self,
@@ -228,7 +228,7 @@ class ResNet(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The outputs, and ``sum_k v_k' J v_k`` for directions (m, d), all pushed along at once.
 
-        Tangents are of the dtype of the directions.
+        Tangents are of the dtype of the directions, which may be in single precision.
         """
         start = (directions @ self.entrance.weight.mT.to(directions))[None]
         x = self.entrance(x)

@@ -130,7 +130,7 @@ class Ensemble(nn.Module):
         self, x: Tensor, directions: Tensor, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """The outputs, and ``sum_k v_k' J v_k``, by the formula of :class:`MLP` for each member."""
-        directions, x = directions.to(x), self._split_among_members(x)
+        x = self._split_among_members(x)
         if context is not None:
             context = self._split_among_members(context)
         ends = (self.exit.weight @ directions.mT).mT[:, None]  # (members, 1, m, units)

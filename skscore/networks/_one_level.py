@@ -19,7 +19,7 @@ def divergence_of(
     if formula is not None:
         values, forms = formula(x, directions, *context)
         return values, forms
-    return divergence(lambda x: body(x, *context), x, directions.to(x))
+    return divergence(lambda x: body(x, *context), x, directions)
 
 
 class _Preconditioned(nn.Module):

@@ -23,6 +23,7 @@ from skscore.networks import (
     ScoreNetwork,
 )
 from skscore.networks._activations import VALUES_AND_SLOPES
+from skscore.networks._tangents import row_parts
 
 SIGMAS = [0.0, 0.05, 1.0, 30.0]
 WRAPPERS = {"score": ScoreNetwork, "energy": EnergyNetwork}
@@ -584,3 +585,22 @@ def test_a_network_on_a_mixture_adds_a_share_of_its_field():
     torch.testing.assert_close(
         resting.divergence(y, theta, v)[1], divergence(lambda y: resting(y, theta), y)[1]
     )
+
+
+@each_network
+def test_tangents_in_single_precision_are_those_in_double_to_its_rounding(network):
+    module, context = in_context(network, (6, C))
+    if not getattr(module, "single_tangents", False):
+        pytest.skip("takes directions of the dtype of the rows only")
+    x, directions = rows(), normal(2, 3, seed=3)
+    values, trace = module.divergence(x, directions, *context)
+    single_values, single_trace = module.divergence(x, directions.float(), *context)
+    assert torch.equal(values, single_values)
+    assert not torch.equal(trace, single_trace)
+    torch.testing.assert_close(single_trace.double(), trace, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("m", [1, 7, 600])
+def test_parts_of_rows_cover_all_rows_once(m):
+    parts = [list(range(100))[part] for part in row_parts(100, m)]
+    assert sum(parts, []) == list(range(100))
