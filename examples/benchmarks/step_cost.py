@@ -15,7 +15,6 @@ import argparse
 import json
 import statistics
 import time
-from functools import partial
 
 import numpy as np
 import torch
@@ -34,18 +33,20 @@ NETWORKS = {10: "resnet", 2: "mlp"}
 SIGMA_RANGE = (0.002, 80.0)
 
 
-def build(d, kind, n_rows):
-    spec = partial(NetworkSpec, kind, d, activation="silu", conservative=False)
-    return spec(sigma_range=SIGMA_RANGE, **automatic_architecture(kind, n_rows, d)).build(0)
+def network(d, kind, **architecture):
+    """What builds the network of all levels."""
+    levels = {"sigma_range": SIGMA_RANGE, "activation": "silu", "conservative": False}
+    return NetworkSpec(kind, d, **architecture, **levels)
 
 
-def ours(d, kind, n_rows, batch_size):
+def ours(spec, n_rows, batch_size):
     """A function that takes a number of training steps."""
+    d = spec.n_features
     X = np.random.RandomState(0).standard_normal((n_rows, d)).astype(np.float32)
     nothing = np.zeros((0, d))
     rows = RowSource(X, lambda part: part, nothing, nothing, torch.device("cpu"))
     loss = DiffusionScoreMatching(VarianceExploding(), *SIGMA_RANGE)
-    return stepper(build(d, kind, n_rows), loss, rows, n_rows, batch_size)
+    return stepper(spec.build(0), loss, rows, n_rows, batch_size)
 
 
 def stepper(network, loss, rows, n_rows, batch_size):
@@ -57,9 +58,9 @@ def stepper(network, loss, rows, n_rows, batch_size):
     return lambda n: _run_round(trainer, run, batches, n, source)
 
 
-def bare(d, kind, n_rows, batch_size):
+def bare(spec, batch_size):
     """A function that takes a number of bare steps on twice the batch."""
-    model, n = build(d, kind, n_rows), 2 * batch_size
+    model, n, d = spec.build(0), 2 * batch_size, spec.n_features
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.003, fused=True)
     y, v = torch.randn(2, n, d, generator=generator(1))
     theta = torch.rand(n, 1, generator=generator(2))
@@ -81,7 +82,8 @@ def microseconds(run, n_steps):
 
 def measure(d, kind, *, n_rows=5000, batch_size=256, n_steps=100, n_repeats=15):
     """Both by turns: medians in microseconds, and the median of the ratios."""
-    step, plain = ours(d, kind, n_rows, batch_size), bare(d, kind, n_rows, batch_size)
+    spec = network(d, kind, **automatic_architecture(kind, n_rows, d))
+    step, plain = ours(spec, n_rows, batch_size), bare(spec, batch_size)
     for run in (step, plain):
         run(min(n_steps, 20))
     times = [(microseconds(step, n_steps), microseconds(plain, n_steps)) for _ in range(n_repeats)]

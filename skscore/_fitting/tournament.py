@@ -217,7 +217,7 @@ def _n_rounds(run: TrainingRun) -> int:
 def _check_components(run: TrainingRun, number: int | str) -> None:
     """Refuse more components of the mixture than rows it would be fitted to."""
     n_rows = len(run.split.training)
-    if number != "auto" and n_rows < (least := max(LEAST_ROWS, int(number))):
+    if number not in ("auto", 0) and n_rows < (least := max(LEAST_ROWS, int(number))):
         raise ValueError(
             f"{run.owner} with n_components={number} needs at least {least} different rows to "
             f"train on. Got {n_rows}, held-out rows aside: give more rows, or set "

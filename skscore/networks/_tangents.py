@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 _AT_ONCE = 512  # rows times directions
 
@@ -52,15 +51,16 @@ class Normalised:
     ----------
     values, unit : Tensor of shape (n, h)
         After the norm, and before its gains and shifts.
-    deviation : Tensor of shape (n, 1)
+    inverse : Tensor of shape (n, 1)
+        One over the deviations.
     gains : Tensor of shape (h,)
     """
 
     def __init__(self, norm: nn.LayerNorm, x: Tensor) -> None:
-        variance, mean = torch.var_mean(x, dim=1, keepdim=True, correction=0)
-        self.deviation = (variance + norm.eps).sqrt()
-        self.values = functional.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias)
-        self.unit = (x - mean) / self.deviation
+        centred = x - x.mean(1, keepdim=True)
+        self.inverse = (centred.square().mean(1, keepdim=True) + norm.eps).rsqrt()
+        self.unit = centred * self.inverse
+        self.values = torch.addcmul(norm.bias, self.unit, norm.weight)
         self.gains = norm.weight
 
     def contracted(self, ends: Tensor, tangents: Tensor, rows: slice) -> Tensor:
@@ -68,7 +68,7 @@ class Normalised:
         unit = self.unit[rows].to(tangents)
         means, shares = tangents.mean(2), along(unit, tangents) / unit.shape[1]
         taken = means @ ends + unit * (shares @ ends)
-        return (contracted(ends, tangents) - taken) * self.gains / self.deviation[rows]
+        return (contracted(ends, tangents) - taken) * self.gains * self.inverse[rows]
 
 
 class BlockTangents:
@@ -96,7 +96,7 @@ class BlockTangents:
         self._unit, self._taken = normed.unit.to(dtype), taken.to(dtype)
         self._inner = (inner - inner.mean(1, keepdim=True)).mT.to(dtype)
         self._outer = outer.mT.to(dtype)
-        self._scale = (slopes / normed.deviation).to(dtype)
+        self._scale = (slopes * normed.inverse).to(dtype)
 
     def push(self, tangents: Tensor, rows: slice) -> Tensor:
         """The tangents (n, m, h) of some rows behind the block."""
