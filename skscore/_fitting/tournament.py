@@ -28,6 +28,7 @@ _MOST_HELD, _ENOUGH_HELD = 500, 200
 _PART = 0.25  # of the rounds, after which networks are judged
 _CLEAR, _BETTER = 2.0, 1.0  # standard errors by which a mixture must be ahead, at first and last
 _TOL = 1e-3
+_LOST = -1e9  # nats
 
 Contender = tuple[FitData, TrainingRun]
 Fitted = tuple[FittedNetwork, Record]
@@ -198,8 +199,11 @@ class _Trial:
 
 
 def _flow_log_density(network: FittedNetwork, run: TrainingRun, z: np.ndarray) -> np.ndarray:
+    """Of standardised rows; one that is not solved counts as the worst of the others."""
     flow = network.open_flow(str(run.rows.device))
-    return apply_in_chunks(lambda z: flow.log_density(z, _TOL, None), z)[:, 0]
+    values = apply_in_chunks(lambda z: flow.log_density(z, _TOL, None), z)[:, 0]
+    solved = np.isfinite(values)
+    return np.where(solved, values, values[solved].min() if solved.any() else _LOST)
 
 
 def _rounds(run: TrainingRun, start: Start, data: FitData, seed: int, rounds: range) -> Fitted:

@@ -1,5 +1,7 @@
 """Which network goes on: the form of its columns, and the mixture below it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -75,6 +77,23 @@ def test_a_promise_is_exact_for_a_shortfall_inverse_to_the_length(monkeypatch):
         object.__setattr__(trial, name, name)
     monkeypatch.setattr(tournament, "_flow_log_density", lambda network, run, z: values[network])
     assert trial.promise(None) == pytest.approx(1 - c)
+
+
+def test_rows_that_are_not_solved_do_not_decide():
+    class Network:
+        def __init__(self, values):
+            self.values = np.array(values)
+
+        def open_flow(self, device):
+            return self
+
+        def log_density(self, z, tol, probes):
+            return self.values[:, None]
+
+    run = SimpleNamespace(rows=SimpleNamespace(device="cpu"))
+    solved = tournament._flow_log_density(Network([-1.0, np.inf, np.nan, -3.0]), run, RING[:4])
+    assert solved.tolist() == [-1, -3, -3, -3]
+    assert (tournament._flow_log_density(Network([np.nan]), run, RING[:1]) < -1e6).all()
 
 
 # -- the form of the columns -------------------------------------------------------------------
