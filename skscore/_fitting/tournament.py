@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from skscore._rows import drawn_index, judging_number
 
 _MOST_HELD, _ENOUGH_HELD = 500, 200
 _PART = 0.25  # of the rounds, after which networks are judged
-_CLEAR, _BETTER = 2.0, 1.0  # standard errors by which a mixture must be ahead, at first and last
+_CLEAR, _BETTER = 2.0, 1.0  # standard errors that are beyond doubt, and that are enough
 _TOL = 1e-3
 _LOST = -1e9  # nats
 
@@ -53,8 +53,18 @@ def best_training(
         return data, *carry_out(run, _start_without_trial(run, start, data, n_components), data.rng)
     index, seed = drawn_index(held, _MOST_HELD, data.rng), int(data.rng.randint(2**31 - 1))
     entries = [_Entry(data, run, start, n_components, index, seed) for data, run in contenders]
-    best = entries[0] if len(entries) == 1 else max(entries, key=lambda entry: entry.value)
+    best = reduce(_better, entries)
     return best.data, *best.finished()
+
+
+def _better(first: _Entry, other: _Entry) -> _Entry:
+    """The first, unless the other one is ahead; beyond doubt, where it is not the curved one.
+
+    Curved columns have wide tails, and the rows that need them may all be missing here.
+    """
+    curved = other.data.standardizer.form == "normal"
+    gains = other.values - first.values
+    return other if first.is_ahead(gains, _BETTER if curved else _CLEAR) else first
 
 
 def _start_without_trial(
@@ -105,13 +115,13 @@ class _Entry:
     def _promise(self) -> np.ndarray:
         return self._trial.promise(self._judged)
 
-    @property
-    def value(self) -> float:
-        """Mean log-density, in the units of X, of the better of network and mixture."""
-        values = [self._promise.mean()]
+    @cached_property
+    def values(self) -> np.ndarray:
+        """Log-densities, in the units of X, of the better of network and mixture."""
+        values = [self._promise]
         if self._mixture is not None:
-            values.append(_log_density(self._mixture, self._judged).mean())
-        return float(max(values) + self._volume.mean())
+            values.append(_log_density(self._mixture, self._judged))
+        return max(values, key=np.mean) + self._volume
 
     def finished(self) -> Fitted:
         """The whole training; both, where neither network nor mixture is clearly ahead.
@@ -123,14 +133,14 @@ class _Entry:
                 return self._trial.finished()
             return carry_out(self._run, self._start, self.data.rng)
         mixture = _log_density(self._mixture, self._judged)
-        if self._is_ahead(mixture - self._promise, _CLEAR):
+        if self.is_ahead(mixture - self._promise, _CLEAR):
             return self._on(self._mixture)
         now = self._trial.log_density(self._judged).mean()
         if mixture.mean() < now or self._number < _ENOUGH_HELD:
             return self._trial.finished()
         plain, resting = self._trial.finished(), self._on(self._mixture)
         before, after = (self._final(fitted) for fitted in (plain, resting))
-        return resting if self._is_ahead(after - before, _BETTER) else plain
+        return resting if self.is_ahead(after - before, _BETTER) else plain
 
     def _on(self, mixture: Mixture) -> Fitted:
         """The whole training of a network that rests on the mixture."""
@@ -141,7 +151,7 @@ class _Entry:
         """Log-densities after the whole training."""
         return _flow_log_density(fitted[0], self._run, self._judged)
 
-    def _is_ahead(self, gains: np.ndarray, n_errors: float) -> bool:
+    def is_ahead(self, gains: np.ndarray, n_errors: float) -> bool:
         """Whether gains on the judged rows are above zero by so many standard errors."""
         return bool(gains.mean() > n_errors * gains.std() / self._number**0.5)
 

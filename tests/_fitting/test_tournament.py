@@ -103,12 +103,6 @@ def skewed(n, seed=0):
     return np.exp(np.random.default_rng(seed).normal(size=(n, 2)))
 
 
-def clusters(n, seed=0):
-    """Clusters on a diagonal: turned coordinates show them, curved columns bend them."""
-    rng = np.random.default_rng(seed)
-    return rng.normal(size=(n, 2)) * 0.1 + rng.integers(0, 4, size=(n, 1)) * [1.0, 1.0]
-
-
 @pytest.mark.parametrize("order", [BOTH, BOTH[::-1]])
 def test_forms_that_are_near_are_told_apart_by_networks(order, monkeypatch):
     monkeypatch.setattr(data_module, "likely_forms", lambda *_: order)
@@ -120,19 +114,22 @@ def test_forms_that_are_near_are_told_apart_by_networks(order, monkeypatch):
     assert abs((est.score_samples(rows) - truth.sum(1)).mean()) < 0.1
 
 
-def test_the_form_whose_mixture_is_best_may_win(monkeypatch):
-    monkeypatch.setattr(data_module, "likely_forms", lambda *_: BOTH)
-    values = {}
-    original = tournament._Entry.value.fget
+@pytest.mark.parametrize("order", [BOTH, BOTH[::-1]])
+@pytest.mark.parametrize(("lead", "noise"), [(0.0, 0.1), (0.1, 0.6), (0.1, 1.2), (0.2, 0.6)])
+def test_a_rival_must_be_ahead_and_a_straight_one_beyond_doubt(order, lead, noise, monkeypatch):
+    """Of 60 judged rows; leads of 0, 1.3, .6 and 2.6 standard errors."""
+    monkeypatch.setattr(data_module, "likely_forms", lambda *_: order)
+    signs = np.resize([-1.0, 1.0], 60)
 
-    def value(entry):
-        values[entry.data.standardizer.form] = original(entry)
-        return values[entry.data.standardizer.form]
+    def values(entry):
+        rival = entry.data.standardizer.form == order[1]
+        return rival * (lead + noise * signs)
 
-    monkeypatch.setattr(tournament._Entry, "value", property(value))
-    est = DiffusionScoreEstimator(**SMALL).fit(clusters(600))
-    assert est.standardize_ == max(values, key=values.get)
-    assert set(values) == set(BOTH)
+    monkeypatch.setattr(tournament._Entry, "values", property(values))
+    est = DiffusionScoreEstimator(**{**SMALL, "max_iter": 8}, n_components=0).fit(skewed(600))
+    needed = 1 if order[1] == "normal" else 2
+    ahead = lead > needed * noise / 60**0.5
+    assert est.standardize_ == order[int(ahead)]
 
 
 def test_a_form_without_a_rival_is_trained_at_once(monkeypatch):
