@@ -121,8 +121,8 @@ def log_density(
     drift : AngularField or None, default=None
         F alone; None is that of the field.
     even : callable or None, default=None
-        What the even steps take for the field, if it is cheaper: their divergence may have errors
-        of single precision.
+        A cheaper field for the even steps, whose divergence may be in single precision; None is
+        `field`.
     at_once : int in [1, inf), default=1024
         Rows solved at a time.
 
@@ -248,7 +248,7 @@ def _common_steps(
     start = 0.5 * math.pi / n_steps**2 * trace  # with which the rate times the trace begins
     fine, coarse = _integral(traces, start, 2), _integral(traces[1::2], start, 4)
     missed = moved[:, None] + _COARSER * _largest(fine - coarse)
-    depth = torch.maximum(_depth(x, 0 * fine), _depth(y, fine))
+    depth = torch.maximum(_depth(x, torch.zeros_like(fine)), _depth(y, fine))
     return torch.cat([y, fine], dim=1), (missed / depth)[:, 0]
 
 

@@ -10,6 +10,8 @@ Loshchilov and Hutter (2019). Decoupled weight decay regularization.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
@@ -59,7 +61,7 @@ class AdamW:
         )
         adamw(
             list(self._parameters),
-            [parameter.grad for parameter in self._parameters if parameter.grad is not None],
+            [cast("Tensor", parameter.grad) for parameter in self._parameters],
             averages,
             squares,
             [],

@@ -153,7 +153,7 @@ class BaseScoreEstimator(SetOutput, BaseEstimator, ABC):
         check_constructor(self)
         data, described = first_data(self, X, sample_weight)
         split = split_rows(self, data)
-        rounds = n_rounds(self, effective_number(split.training))
+        rounds = n_rounds(self, effective_number(split.training), len(split.training))
         data, network, record, learnt = self._learn(
             data, split, previous, rounds, decays=self._decays
         )

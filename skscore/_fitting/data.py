@@ -107,6 +107,7 @@ def _standardizers(
     if estimator.standardize == "auto":  # a warm start keeps what was chosen
         kept = getattr(estimator, "standardize_", None)
         forms = (kept,) if kept else likely_forms(X, weights, ties, estimator.dequantize, names)
+        forms = forms if estimator.early_stopping else forms[:1]  # no row could tell
     found = [
         Standardizer.fit(
             X,

@@ -16,13 +16,12 @@ from skscore._validation import (
     check_picklable,
     importable,
 )
-from skscore.networks import NETWORKS, SMOOTH_ACTIVATIONS, automatic_architecture
+from skscore.networks import FEW_COLUMNS, NETWORKS, SMOOTH_ACTIVATIONS, automatic_architecture
 
 _FEW_ROWS = 2500  # short tables want fewer rounds, and an ensemble
 _FEW_ROUNDS, _LEAST_ROUNDS, _MANY_STEPS = 40, 40, 3500
-_FEW_COLUMNS = 5  # in which depth gains nothing, and dropout costs a little
 _LEAST_BATCH = 64
-_PATIENCE, _LEAST_PATIENCE = 1 / 3, 10  # of the rounds of a rate that falls
+_PATIENCE, _LEAST_PATIENCE = 1 / 3, 10  # a part of the rounds, and rounds
 
 
 def check_constructor(estimator: BaseEstimator) -> None:
@@ -64,13 +63,16 @@ def given_widths(estimator: BaseEstimator) -> tuple[int, ...]:
     return tuple(np.atleast_1d(estimator.hidden_layer_sizes).tolist())
 
 
-def n_rounds(estimator: BaseEstimator, n_rows: int) -> int:
-    """Rounds of a fit to so many rows; "auto" is few for short tables, else a number of steps."""
+def n_rounds(estimator: BaseEstimator, n_rows: int, n_different: int) -> int:
+    """Rounds of a fit; "auto" is few for short tables, else what makes a number of steps.
+
+    A round visits the different rows, which stand for `n_rows`.
+    """
     if not _is_auto(estimator, "max_iter"):
         return int(estimator.max_iter)
     if n_rows < _FEW_ROWS:
         return _FEW_ROUNDS
-    n_steps = steps_per_round(n_rows, batch_size(estimator, n_rows))
+    n_steps = steps_per_round(n_different, batch_size(estimator, n_rows))
     return max(_LEAST_ROUNDS, math.ceil(_MANY_STEPS / n_steps))
 
 
@@ -102,10 +104,10 @@ def given_spec(estimator: BaseEstimator, n_features: int, **levels: Any) -> Netw
 
 
 def _automatic_network(n_rows: int, n_features: int) -> str:
-    """Which kind of network suits a table of that size."""
+    """Which kind of network suits a table; depth gains nothing in few columns."""
     if n_rows < _FEW_ROWS:
         return "ensemble"
-    return "mlp" if n_features <= _FEW_COLUMNS else "resnet"
+    return "mlp" if n_features <= FEW_COLUMNS else "resnet"
 
 
 def resolved_spec(

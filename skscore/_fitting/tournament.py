@@ -23,12 +23,13 @@ from skscore._fitting.data import FitData
 from skscore._fitting.mixture import LEAST_ROWS, MOST_ROWS, fit_mixture, standardised_rows
 from skscore._fitting.run import carry_out
 from skscore._rows import drawn_index, judging_number
+from skscore.exceptions import TrainingDivergedError
 
 _MOST_HELD, _ENOUGH_HELD = 500, 200
 _PART = 0.25  # of the rounds, after which networks are judged
 _CLEAR, _BETTER = 2.0, 1.0  # standard errors that are beyond doubt, and that are enough
 _TOL = 1e-3
-_LOST = -1e9  # nats
+_LEAST_SOLVED, _LOST = 0.95, -1e9  # part of the rows; nats of all where fewer are solved
 
 Contender = tuple[FitData, TrainingRun]
 Fitted = tuple[FittedNetwork, Record]
@@ -53,6 +54,8 @@ def best_training(
         return data, *carry_out(run, _start_without_trial(run, start, data, n_components), data.rng)
     index, seed = drawn_index(held, _MOST_HELD, data.rng), int(data.rng.randint(2**31 - 1))
     entries = [_Entry(data, run, start, n_components, index, seed) for data, run in contenders]
+    if len(entries) == 1 and not entries[0].has_rival:
+        return data, *carry_out(run, entries[0].start, data.rng)
     best = reduce(_better, entries)
     return best.data, *best.finished()
 
@@ -62,9 +65,10 @@ def _better(first: _Entry, other: _Entry) -> _Entry:
 
     Curved columns have wide tails, and the rows that need them may all be missing here.
     """
-    curved = other.data.standardizer.form == "normal"
-    gains = other.values - first.values
-    return other if first.is_ahead(gains, _BETTER if curved else _CLEAR) else first
+    if first.diverged or other.diverged:
+        return other if first.diverged else first
+    n_errors = 0.0 if other.data.standardizer.form == "normal" else _CLEAR
+    return other if first.is_ahead(other.values - first.values, n_errors) else first
 
 
 def _start_without_trial(
@@ -93,7 +97,7 @@ class _Entry:
         index: np.ndarray,
         seed: int,
     ) -> None:
-        self.data, self._run, self._start, self._seed = data, run, start, seed
+        self.data, self._run, self.start, self._seed = data, run, start, seed
         z, X = data.standardizer, data.X[index]
         self._judged = z.jitter(z.transform(X), np.random.RandomState(seed))
         self._volume = z.log_det(X)
@@ -103,48 +107,76 @@ class _Entry:
         known = standardised_rows(data, run.split.training, MOST_ROWS)
         mixture = fit_mixture(known, self._judged, n_components, seed)
         if n_components != "auto":
-            self._start = start.on(mixture)
+            self.start = start.on(mixture)
         elif len(mixture.weights) > 1:  # one is where any network starts
             self._mixture = mixture
 
+    @property
+    def has_rival(self) -> bool:
+        """Whether there is a mixture that the network has to beat."""
+        return self._mixture is not None
+
     @cached_property
     def _trial(self) -> _Trial:
-        return _Trial.of(self._run, self._start, self.data, self._seed)
+        return _Trial.of(self._run, self.start, self.data, self._seed)
+
+    @cached_property
+    def diverged(self) -> bool:
+        """Whether the network had no good round."""
+        try:
+            return self._trial is None
+        except TrainingDivergedError:
+            return True
+
+    @cached_property
+    def _now(self) -> np.ndarray:
+        """Log-densities of the judged rows by the network as it is after the trial."""
+        return _flow_log_density(self._trial.network, self._run, self._judged)
 
     @cached_property
     def _promise(self) -> np.ndarray:
-        return self._trial.promise(self._judged)
+        """Log-densities that the whole training may come to.
+
+        Those of a training that falls short by a part that is inverse to its length.
+        """
+        half = _flow_log_density(self._trial.half, self._run, self._judged)
+        return self._now + (1 - _PART) * (self._now - half)
+
+    @cached_property
+    def _of_mixture(self) -> np.ndarray | None:
+        if self._mixture is None:
+            return None
+        law = ClosedForm(*(getattr(self._mixture, n) for n in ("weights", "means", "covariances")))
+        return law.log_density(self._judged)
 
     @cached_property
     def values(self) -> np.ndarray:
         """Log-densities, in the units of X, of the better of network and mixture."""
-        values = [self._promise]
-        if self._mixture is not None:
-            values.append(_log_density(self._mixture, self._judged))
-        return max(values, key=np.mean) + self._volume
+        values = [self._promise, self._of_mixture]
+        return max((v for v in values if v is not None), key=np.mean) + self._volume
 
     def finished(self) -> Fitted:
         """The whole training; both, where neither network nor mixture is clearly ahead.
 
         Few rows would not tell: then the mixture stays out.
         """
-        if self._mixture is None:
-            if "_trial" in vars(self):
-                return self._trial.finished()
-            return carry_out(self._run, self._start, self.data.rng)
-        mixture = _log_density(self._mixture, self._judged)
-        if self.is_ahead(mixture - self._promise, _CLEAR):
-            return self._on(self._mixture)
-        now = self._trial.log_density(self._judged).mean()
-        if mixture.mean() < now or self._number < _ENOUGH_HELD:
+        if self._mixture is None or self._of_mixture is None:
             return self._trial.finished()
-        plain, resting = self._trial.finished(), self._on(self._mixture)
+        if self.is_ahead(self._of_mixture - self._promise, _CLEAR):
+            return self._on(self._mixture)
+        if self._of_mixture.mean() < self._now.mean() or self._number < _ENOUGH_HELD:
+            return self._trial.finished()
+        plain = self._trial.finished()
+        try:
+            resting = self._on(self._mixture)
+        except TrainingDivergedError:
+            return plain
         before, after = (self._final(fitted) for fitted in (plain, resting))
         return resting if self.is_ahead(after - before, _BETTER) else plain
 
     def _on(self, mixture: Mixture) -> Fitted:
         """The whole training of a network that rests on the mixture."""
-        start = self._start.on(mixture)
+        start = self.start.on(mixture)
         return carry_out(self._run, start, self.data.rng, validation_seed=self._seed)
 
     def _final(self, fitted: Fitted) -> np.ndarray:
@@ -192,28 +224,21 @@ class _Trial:
         if self.record.status != "max_iter":
             return self
         start = replace(self.start, previous=self.network)
-        network, record = _rounds(self.run, start, self.data, self.seed, rounds)
+        try:
+            network, record = _rounds(self.run, start, self.data, self.seed, rounds)
+        except TrainingDivergedError:  # the earlier rounds were good
+            return replace(self, record=replace(self.record, status="diverged"))
         return replace(self, network=network, record=self.record.followed_by(record))
-
-    def promise(self, z: np.ndarray) -> np.ndarray:
-        """The log-density of standardised rows that the whole training may come to.
-
-        That of a training that falls short by a part that is inverse to its length.
-        """
-        now = self.log_density(z)
-        return now + (1 - _PART) * (now - _flow_log_density(self.half, self.run, z))
-
-    def log_density(self, z: np.ndarray) -> np.ndarray:
-        """Of standardised rows, now."""
-        return _flow_log_density(self.network, self.run, z)
 
 
 def _flow_log_density(network: FittedNetwork, run: TrainingRun, z: np.ndarray) -> np.ndarray:
-    """Of standardised rows; one that is not solved counts as the worst of the others."""
+    """Of standardised rows; the few that are not solved count as the worst of the others."""
     flow = network.open_flow(str(run.rows.device))
     values = apply_in_chunks(lambda z: flow.log_density(z, _TOL, None), z)[:, 0]
     solved = np.isfinite(values)
-    return np.where(solved, values, values[solved].min() if solved.any() else _LOST)
+    if solved.mean() < _LEAST_SOLVED:
+        return np.full(len(values), _LOST)
+    return np.where(solved, values, values[solved].min())
 
 
 def _rounds(run: TrainingRun, start: Start, data: FitData, seed: int, rounds: range) -> Fitted:
@@ -237,8 +262,3 @@ def _check_components(run: TrainingRun, number: int | str) -> None:
             f"train on. Got {n_rows}, held-out rows aside: give more rows, or set "
             "n_components='auto' or 0."
         )
-
-
-def _log_density(mixture: Mixture, rows: np.ndarray) -> np.ndarray:
-    law = ClosedForm(mixture.weights, mixture.means, mixture.covariances)
-    return law.log_density(rows)

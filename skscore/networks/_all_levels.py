@@ -63,11 +63,6 @@ class _AllLevels(nn.Module):
         """The score at one level, a field of one argument."""
         return ScoreAtLevel(self, sigma)
 
-    @property
-    def single_tangents(self) -> bool:
-        """Whether `divergence` takes directions in single precision beside rows in double."""
-        return getattr(self.body, "single_tangents", False)
-
 
 class DiffusionNetwork(_AllLevels):
     """``F(y, theta)`` for all levels, a free vector field.
@@ -103,6 +98,11 @@ class DiffusionNetwork(_AllLevels):
         if mixture is not None:
             self.share = zeroed(nn.Linear(LevelFeatures.n_features, 1))
             nn.init.ones_(self.share.bias)
+
+    @property
+    def single_tangents(self) -> bool:
+        """Whether `divergence` takes directions in single precision beside rows in double."""
+        return getattr(self.body, "single_tangents", False)
 
     def forward(self, y: Tensor, theta: Tensor) -> Tensor:
         """F, rows (n, d) and angles (n, 1) or (1, 1) to (n, d)."""
@@ -142,6 +142,8 @@ class ConservativeDiffusionNetwork(_AllLevels):
     >>> network(torch.ones(3, 2), torch.tensor([[0.5]])).shape
     torch.Size([3, 2])
     """
+
+    single_tangents = False
 
     def potential(self, y: Tensor, theta: Tensor) -> Tensor:
         """``phi``, (n,)."""

@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from skscore.networks._activations import ACTIVATIONS, VALUES_AND_SLOPES
-from skscore.networks._dropout import Dropout
-from skscore.networks._tangents import BlockTangents, Normalised, contracted_behind, row_parts
+from skscore.networks._dropout import Dropout, dropout_rate
+from skscore.networks._tangents import BlockTangents, Normalised, perceptron_forms, row_parts
 
 _RESIDUAL_WIDTHS = (128, 128, 128)
-_MOST_DROPPED, _DROPPED_ROWS = 0.2, 600.0  # of a residual network; see the developer guide
+_DROPPED_ROWS = 600.0  # of a residual network; see the developer guide
 
-# Three layers learn more; two have a trace whose cost does not grow with the columns.
-_FEW_COLUMNS, _MANY_COLUMNS = (5, (128, 128, 128)), (192, 192)
+FEW_COLUMNS = 5
+"""Three layers learn more; two have a trace whose cost does not grow with more columns."""
+_FEW_COLUMNS_WIDTHS, _MANY_COLUMNS_WIDTHS = (128, 128, 128), (192, 192)
 
 
 class _Modulated(nn.Module):
@@ -97,8 +98,8 @@ class MLP(nn.Module):
     @staticmethod
     def automatic_architecture(n_rows: int, n_features: int) -> dict[str, Any]:
         """Widths for a table of that size."""
-        few, widths = _FEW_COLUMNS
-        return {"hidden_layer_sizes": widths if n_features <= few else _MANY_COLUMNS}
+        few = n_features <= FEW_COLUMNS
+        return {"hidden_layer_sizes": _FEW_COLUMNS_WIDTHS if few else _MANY_COLUMNS_WIDTHS}
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """(n, in_features) to (n, out_features)."""
@@ -111,21 +112,15 @@ class MLP(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The outputs, and ``sum_k v_k' J v_k`` for directions (m, d).
 
-        With two hidden layers of slopes d1 and d2, ``J = W3 D2 W2 D1 W1``, and the sum is
-        ``d2' (W2 o (W1 V'V W3)') d1``: about one more layer, whatever d is.  A further layer takes
-        a product for every direction.
+        Two hidden layers have a closed form whose cost does not grow with d; see
+        :func:`skscore.networks._tangents.perceptron_forms`.
         """
-        ends, tangents, slope = directions @ self.exit.weight, directions[None], x.new_ones(1, 1)
+        layers = []
         for layer in self.hidden:
             x, weight, gain = layer.with_weight(x, context)
-            x, own_slope = self._value_and_slope(x)
-            before, slope_before = tangents, slope
-            if layer is not self.hidden[-1]:
-                tangents = (slope[:, None] * tangents) @ weight.mT
-            slope = own_slope if gain is None else gain * own_slope
-        slope_before = slope_before.expand(-1, weight.shape[1])
-        sums = contracted_behind(ends[None], weight, slope_before, before)
-        return self.exit(x), (slope * sums).sum(1)
+            x, slope = self._value_and_slope(x)
+            layers.append((weight, slope if gain is None else gain * slope))
+        return self.exit(x), perceptron_forms(directions, layers, directions @ self.exit.weight)
 
 
 class _Block(nn.Module):
@@ -213,7 +208,7 @@ class ResNet(nn.Module):
     @staticmethod
     def automatic_architecture(n_rows: int, n_features: int) -> dict[str, Any]:
         """Widths for any table, and a dropout that is larger for a short one."""
-        rate = min(_MOST_DROPPED, _DROPPED_ROWS / n_rows)
+        rate = dropout_rate(_DROPPED_ROWS, n_rows)
         return {"hidden_layer_sizes": _RESIDUAL_WIDTHS, "options": {"dropout": rate}}
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:

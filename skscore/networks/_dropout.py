@@ -5,6 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+_MOST = 0.2
+
+
+def dropout_rate(rows_of_a_unit: float, n_rows: int) -> float:
+    """A rate in inverse proportion to the number of rows, at most a fifth."""
+    return min(_MOST, rows_of_a_unit / n_rows)
+
 
 class Dropout(nn.Module):
     """Sets values to zero with probability `rate` in training, and scales the rest up.

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from skscore.networks._activations import ACTIVATIONS, VALUES_AND_SLOPES
-from skscore.networks._dropout import Dropout
-from skscore.networks._tangents import contracted_behind
+from skscore.networks._dropout import Dropout, dropout_rate
+from skscore.networks._tangents import perceptron_forms
 
 _WIDTHS = (96, 96)  # of a member
-_DROPOUT, _DROPOUT_ROWS = 0.2, 100.0  # the largest rate; rows of one more network unit dropped
+_DROPPED_ROWS = 100.0
 
 
 class _Stack(nn.Module):
@@ -103,7 +103,7 @@ class Ensemble(nn.Module):
     @staticmethod
     def automatic_architecture(n_rows: int, n_features: int) -> dict[str, Any]:
         """Widths for a table of that size, and a dropout that is larger for a short one."""
-        rate = min(_DROPOUT, _DROPOUT_ROWS / n_rows)
+        rate = dropout_rate(_DROPPED_ROWS, n_rows)
         return {"hidden_layer_sizes": _WIDTHS, "options": {"dropout": rate}}
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -133,15 +133,10 @@ class Ensemble(nn.Module):
         x = self._split_among_members(x)
         if context is not None:
             context = self._split_among_members(context)
-        ends = (self.exit.weight @ directions.mT).mT[:, None]  # (members, 1, m, units)
-        tangents, slope = directions.expand(self.n_members, 1, -1, -1), x.new_ones(1, 1, 1)
+        layers = []
         for layer in self.hidden:
             x, weight, gain = layer.with_weight(x, context)
-            x, own_slope = self._value_and_slope(x)
-            before, slope_before = tangents, slope
-            if layer is not self.hidden[-1]:
-                tangents = (slope[:, :, None] * tangents) @ weight[:, None]
-            slope = own_slope if gain is None else gain * own_slope
-        slope_before = slope_before.expand(-1, -1, weight.shape[1])
-        sums = contracted_behind(ends, weight.mT, slope_before, before)
-        return self.exit(x).mean(0), (slope * sums).sum(2).mean(0)
+            x, slope = self._value_and_slope(x)
+            layers.append((weight.mT, slope if gain is None else gain * slope))
+        forms = perceptron_forms(directions, layers, (self.exit.weight @ directions.mT).mT)
+        return self.exit(x).mean(0), forms.mean(0)

@@ -3,11 +3,13 @@
 Along m directions the values (n, h) of a layer change by tangents (n, m, h), or (1, m, h) where
 rows do not differ in them yet.  All directions go through a layer in one product of matrices.
 
-Tangents that cost a product for every direction are of the dtype of the directions: single
-precision, which they may have beside values in double precision, halves the time.
+Those of a residual network are of the dtype of the directions: in single precision, beside
+values in double, they take half the time.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,17 +22,44 @@ def contracted(ends: Tensor, tangents: Tensor) -> Tensor:
     return (ends * tangents).sum(-2)
 
 
-def contracted_behind(ends: Tensor, weight: Tensor, slopes: Tensor, tangents: Tensor) -> Tensor:
-    """``sum_k ends_k * weight (slopes * tangents_k)``, the slopes (..., n, h) of an activation.
+def perceptron_forms(
+    directions: Tensor, layers: Sequence[tuple[Tensor, Tensor]], ends: Tensor
+) -> Tensor:
+    """``sum_k v_k' J v_k`` of the layers of a perceptron, (..., n).
 
-    Ends are (..., 1, m, h').  Where rows do not differ in the tangents, the sum over directions
-    comes first and they cost nothing.
+    With slopes d_i, ``J = W3 D2 W2 D1 W1`` of two hidden layers makes the sum ``d2' (W2 o (W1 V'V
+    W3)') d1``: about one more layer, whatever d is.  A further layer takes a product for every
+    direction.
+
+    Parameters
+    ----------
+    directions : Tensor of shape (m, d)
+    layers : sequence of (Tensor, Tensor)
+        Weights (..., h', h) and slopes (..., n, h') behind them, of all hidden layers.
+    ends : Tensor of shape (..., m, h')
+        The directions, taken back through the last layer.
     """
-    if tangents.shape[-3] == 1:
+    n, m = layers[-1][1].shape[-2], len(directions)
+    parts = [slice(None)] if len(layers) <= 2 else row_parts(n, m)
+    return torch.cat([_forms(directions, layers, ends, rows) for rows in parts], dim=-1)
+
+
+def _forms(
+    directions: Tensor, layers: Sequence[tuple[Tensor, Tensor]], ends: Tensor, rows: slice
+) -> Tensor:
+    tangents, slopes = directions[None], torch.ones_like(directions[:1])
+    for weight, own_slopes in layers[:-1]:
+        tangents = (slopes[..., None, :] * tangents) @ weight.mT.unsqueeze(-3)
+        slopes = own_slopes[..., rows, :]
+    weight, own_slopes = layers[-1]
+    ends = ends.unsqueeze(-3)
+    if tangents.shape[-3] == 1:  # rows do not differ in them: sum over directions first
         forms = (ends.mT @ tangents)[..., 0, :, :]
-        return slopes @ (weight * forms).mT
-    behind = (slopes[..., None, :] * tangents) @ weight.mT.unsqueeze(-3)
-    return contracted(ends, behind)
+        sums = slopes @ (weight * forms).mT
+    else:
+        behind = (slopes[..., None, :] * tangents) @ weight.mT.unsqueeze(-3)
+        sums = contracted(ends, behind)
+    return (own_slopes[..., rows, :] * sums).sum(-1)
 
 
 def row_parts(n: int, m: int) -> list[slice]:

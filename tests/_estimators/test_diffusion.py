@@ -389,8 +389,12 @@ def test_a_residual_network_has_more_dropout_the_shorter_the_table():
     ("n_rows", "n_rounds"), [(2000, 40), (5000, 70), (20_000, 45), (200_000, 40)]
 )
 def test_the_automatic_number_of_rounds_goes_by_steps(n_rows, n_rounds):
-    assert defaults.n_rounds(DiffusionScoreEstimator(), n_rows) == n_rounds
-    assert defaults.n_rounds(DiffusionScoreEstimator(max_iter=7), n_rows) == 7
+    assert defaults.n_rounds(DiffusionScoreEstimator(), n_rows, n_rows) == n_rounds
+    assert defaults.n_rounds(DiffusionScoreEstimator(max_iter=7), n_rows, n_rows) == 7
+
+
+def test_rounds_are_as_many_as_the_different_rows_ask_for():
+    assert defaults.n_rounds(DiffusionScoreEstimator(), 43_000, 3000) == 70
 
 
 def test_the_automatic_patience_is_a_third_of_the_rounds():
