@@ -44,8 +44,8 @@ class DiffusionScoreEstimator(AllLevelsScoreEstimator):
     Parameters
     ----------
     process : {<processes>} or NoiseProcess, default="ve"
-        Names how levels are drawn and weighted in training, and the grid of the solver,
-        where these three are "auto"; see :mod:`skscore.noise`.  Of a process that has a range of
+        Names how levels are drawn and weighted in training, and the grid of samplers without one
+        of their own, where these three are "auto"; see :mod:`skscore.noise`.  Of a process that has a range of
         its own, as ``VarianceExploding(0.05, 10.0)``, and of `sigma_min` and `sigma_max` below, an
         end that is left at its default follows the other; two that are set must agree.
     sigma_min : float in (0, inf), default=0.002
@@ -62,9 +62,8 @@ class DiffusionScoreEstimator(AllLevelsScoreEstimator):
         of the sampler, where it has one.
     divergence : {"exact", "probes"}, default="exact"
         How `score_samples` takes the trace: "probes" estimates it along random directions,
-        the same for all rows, for tables with hundreds of columns and networks without a
-        formula for it.  (One of two hidden layers, the default for more than five columns,
-        has a formula whose cost does not grow with the columns.)
+        the same for all rows, for tables with hundreds of columns.  ("ensemble", and "mlp" of two
+        hidden layers, have a trace whose cost does not grow with the columns.)
     n_probes : int in [2, inf), default=16
         Directions of ``divergence="probes"``.
     density_tol : float in (0, inf), default=0.0005
@@ -72,8 +71,10 @@ class DiffusionScoreEstimator(AllLevelsScoreEstimator):
     n_components : "auto" or int in [0, inf), default="auto"
         Components of a Gaussian mixture whose own field, known in closed form, the network
         learns to correct; 0 is none, and so is always ``conservative=True``.  "auto" takes the
-        number that held-out rows like best, and a mixture only where it is ahead of a network
-        without one, after a quarter of its training, by two standard errors on those rows.
+        number that held-out rows like best, and a mixture only where it is ahead, by two standard
+        errors on those rows, of what a network without one promises to become after a quarter of
+        its training.  Where that is in doubt and at least 200 rows are held out, both are trained,
+        and the mixture must win by one standard error.
     network : "auto", {<networks>} or importable factory, default="auto"
         See :mod:`skscore.networks`.  "auto" is "ensemble" for fewer than 2500 training rows, with
         a dropout of 100 over their number, else "mlp" for up to five columns and "resnet" for more,
@@ -87,7 +88,8 @@ class DiffusionScoreEstimator(AllLevelsScoreEstimator):
         Coordinates of the network and of noise levels: decorrelated, scaled column by
         column, or in input units (only shifted).  "normal" takes every column through a smooth
         map to a normal law before it decorrelates; "auto" is "normal" where that wins on
-        held-out rows, else "whiten".
+        held-out rows, else "whiten".  Where mixtures do not tell, in tables of 2500 rows and more
+        and with `early_stopping`, short trainings in both decide.
     max_iter : "auto" or int in [1, inf), default="auto"
         Most rounds; the learning rate falls to zero over them.  A round is one pass over the
         rows, but at least 50 and at most 1000 optimiser steps.  "auto" is 40 for fewer than 2500
