@@ -45,9 +45,9 @@ class DiffusionScoreEstimator(AllLevelsScoreEstimator):
     ----------
     process : {<processes>} or NoiseProcess, default="ve"
         Names how levels are drawn and weighted in training, and the grid of samplers without one
-        of their own, where these three are "auto"; see :mod:`skscore.noise`.  Of a process that has a range of
-        its own, as ``VarianceExploding(0.05, 10.0)``, and of `sigma_min` and `sigma_max` below, an
-        end that is left at its default follows the other; two that are set must agree.
+        of their own, where these three are "auto"; see :mod:`skscore.noise`.  Of a process that has
+        a range of its own, as ``VarianceExploding(0.05, 10.0)``, and of `sigma_min` and `sigma_max`
+        below, an end that is left at its default follows the other; two that are set must agree.
     sigma_min : float in (0, inf), default=0.002
         Least noise level, a standard deviation in standardised coordinates.
     sigma_max : float in (sigma_min, inf), default=80.0

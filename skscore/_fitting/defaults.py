@@ -16,7 +16,8 @@ from skscore._validation import (
     check_picklable,
     importable,
 )
-from skscore.networks import FEW_COLUMNS, NETWORKS, SMOOTH_ACTIVATIONS, automatic_architecture
+from skscore.networks import NETWORKS, SMOOTH_ACTIVATIONS, automatic_architecture
+from skscore.networks._bodies import FEW_COLUMNS
 
 _FEW_ROWS = 2500  # short tables want fewer rounds, and an ensemble
 _FEW_ROUNDS, _LEAST_ROUNDS, _MANY_STEPS = 40, 40, 3500

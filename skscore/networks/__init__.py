@@ -54,7 +54,7 @@ from skscore.networks._all_levels import (
     LevelFeatures,
     ScoreAtLevel,
 )
-from skscore.networks._bodies import FEW_COLUMNS, MLP, ResNet
+from skscore.networks._bodies import MLP, ResNet
 from skscore.networks._dropout import Dropout
 from skscore.networks._ensemble import Ensemble
 from skscore.networks._one_level import EnergyNetwork, ScoreNetwork
@@ -100,7 +100,6 @@ def automatic_architecture(
 
 __all__ = [
     "ACTIVATIONS",
-    "FEW_COLUMNS",
     "MLP",
     "NETWORKS",
     "SMOOTH_ACTIVATIONS",
