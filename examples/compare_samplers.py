@@ -24,6 +24,7 @@ from skscore import DiffusionScoreEstimator, ScoreBasedSampler
 from skscore.datasets import make_ring
 from skscore.samplers import (
     DDIM,
+    AdamsFlow,
     Ancestral,
     AnnealedLangevin,
     DormandPrinceFlow,
@@ -44,6 +45,7 @@ METHODS = {
     "DDPM ancestral": (Ancestral(), (8, 16, 32, 64, 128)),
     "predictor-corrector": (PredictorCorrector(), (8, 16, 32, 64)),
     "DDIM": (DDIM(), (8, 16, 32, 64, 128)),
+    "Adams": (AdamsFlow(), (7, 15, 31, 63)),
     "Heun": (Heun(), (4, 8, 16, 32)),
     "Heun, churn 0.3": (Heun(churn=0.3), (4, 8, 16, 32)),
     "DPM-Solver++ 2M": (DPMSolverMultistep(), (8, 16, 32, 64)),

@@ -9,9 +9,10 @@ theta = pi/2 (:mod:`skscore._math.angles`), and the change of variables along it
 integral, e_l, come to ``|y . e_y| + |e_y| + |e_l|``.  All rows take even steps in u, ``theta =
 (pi/4) (u^2 + u^3)``, of one evaluation each; they are short where theta is small and F varies
 with its logarithm.  As if F did not depend on theta before 0, the slopes there that a multistep
-formula asks for are polynomials in u, too.  There are several such grids: a row far out starts
-with a finer one, and rows whose estimated error is too large go on to the grid that their
-estimate calls for.
+formula asks for are polynomials in u, too.  The divergence, which costs many times as much as F, is
+smooth along the way, and its integral takes every other step; the error is estimated from that of
+every fourth.  There are several such grids: a row far out starts with a finer one, and
+rows whose estimated error is too large go on to the grid that their estimate calls for.
 
 Between clusters the flow is stiff.  Neighbouring rows run together at rates that grow with the
 depth of the valley, ``-log p``, and steps of any explicit formula must be as short.  What the
@@ -41,6 +42,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -67,10 +69,11 @@ FieldAndDivergence = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Rows (n, d) and angles (n, 1) or (1, 1) to F (n, d) and divergences (n, m), m estimates."""
 
 _LAST_DRAWS = 4
-_STEPS, _LEAST_STEPS, _MOST_STEPS = 36, 8, 600  # even ones, the first at a tolerance of 5e-4
+_STEPS, _LEAST_STEPS, _MOST_STEPS = 36, 12, 600  # even ones, the first at a tolerance of 5e-4
 _GRIDS = (1.0, 1.5, 2.0, 3.0, 4.0)  # how many times as many
 _FAR = (2.0, 4.0, 16.0)  # root mean squares of a row's columns from which it starts a grid later
 _SLACK, _SLACK_IMPLICIT = 60.0, 0.5  # of all even steps, and of one implicit, in tolerances
+_COARSER = 0.6  # weight of the difference to the integral of half the points, ten times the error
 _ACROSS = 10.0  # weight of errors of the row in implicit steps
 _FIRST_STEP = 0.5  # in w
 _DEEP = 50.0  # nats a column, from which on errors are relative
@@ -97,6 +100,7 @@ def log_density(
     n_estimates: int = 1,
     *,
     drift: AngularField | None = None,
+    even: FieldAndDivergence | None = None,
     at_once: int = 1024,
 ) -> Tensor:
     """Log-density of the probability flow.
@@ -115,7 +119,10 @@ def log_density(
     n_estimates : int in [1, inf), default=1
         The m of the field.
     drift : AngularField or None, default=None
-        F alone, whose Jacobian the implicit steps take; None is that of the field.
+        F alone; None is that of the field.
+    even : callable or None, default=None
+        A cheaper field for the even steps, whose divergence may be in single precision; None is
+        `field`.
     at_once : int in [1, inf), default=1024
         Rows solved at a time.
 
@@ -133,16 +140,16 @@ def log_density(
     tensor([[-1.8379]])
     """
     d = x.shape[1]
+    F = (lambda y, theta: field(y, theta)[0]) if drift is None else drift
 
     def slopes(theta: Tensor, state: Tensor) -> Tensor:
         return torch.cat(field(state[:, :d], theta), dim=1)
 
     def jacobian(theta: Tensor, state: Tensor) -> Tensor:
-        F = (lambda y, theta: field(y, theta)[0]) if drift is None else drift
         return calculus.jacobian(lambda y: F(y, theta), state[:, :d]).detach()
 
     start = torch.cat([x, x.new_zeros(len(x), n_estimates)], dim=1)
-    end, settled = _even_steps(slopes, start, d, tol, at_once)
+    end, settled = _even_steps(F, field if even is None else even, start, d, tol, at_once)
     for rows in _parts(~settled, at_once):
         end[rows] = _implicit_steps(slopes, jacobian, start[rows], d, sigma_min, tol)
     solved = standard_normal(end[:, :d])[:, None] + end[:, d:]
@@ -155,19 +162,28 @@ def _parts(chosen: Tensor, at_once: int) -> list[Tensor]:
     return list(places.split(at_once)) if len(places) else []
 
 
-def _nats(d: int, across: float) -> ErrorMeasure:
+def _nats(d: int) -> ErrorMeasure:
     """What errors of states, d columns of a row and its integrals, come to in its log-density.
 
-    Errors of the row count `across` times: they may move it out of a narrow valley.
+    Errors of the row count ten times: they may move it out of a narrow valley.
     """
 
     def measure(state: Tensor, error: Tensor) -> Tensor:
-        y, e_y = state[:, :d], error[:, :d]
-        size = (y * e_y).sum(1, keepdim=True).abs() + across * e_y.norm(dim=1, keepdim=True)
-        depth = 0.5 * y.square().sum(1, keepdim=True) + _largest(state[:, d:])
-        return (size + _largest(error[:, d:])) / (depth / (_DEEP * d)).clamp_min(1.0)
+        size = _moved(state[:, :d], error[:, :d], _ACROSS) + _largest(error[:, d:])
+        return size / _depth(state[:, :d], state[:, d:])
 
     return measure
+
+
+def _moved(y: Tensor, e_y: Tensor, across: float) -> Tensor:
+    """What errors of rows come to in their log-densities, (n, 1)."""
+    return (y * e_y).sum(1, keepdim=True).abs() + across * e_y.norm(dim=1, keepdim=True)
+
+
+def _depth(y: Tensor, integrals: Tensor) -> Tensor:
+    """What errors in nats are relative to, (n, 1): one down to 50 nats a column."""
+    depth = 0.5 * y.square().sum(1, keepdim=True) + _largest(integrals)
+    return (depth / (_DEEP * y.shape[1])).clamp_min(1.0)
 
 
 def _largest(values: Tensor) -> Tensor:
@@ -175,13 +191,18 @@ def _largest(values: Tensor) -> Tensor:
 
 
 def _even_grids(tol: float) -> list[int]:
-    """Numbers of even steps, each more than the one before."""
-    fewest = max(_LEAST_STEPS, math.ceil(_STEPS * (5e-4 / tol) ** 0.25))
-    return [n for n in (round(fewest * times) for times in _GRIDS) if n <= _MOST_STEPS]
+    """Numbers of even steps, each more than the one before and a multiple of four."""
+    fewest = max(_LEAST_STEPS, _STEPS * (5e-4 / tol) ** 0.25)
+    return [n for n in (4 * math.ceil(fewest * times / 4) for times in _GRIDS) if n <= _MOST_STEPS]
 
 
 def _even_steps(
-    slopes: RowField, start: Tensor, d: int, tol: float, at_once: int
+    drift: AngularField,
+    field: FieldAndDivergence,
+    start: Tensor,
+    d: int,
+    tol: float,
+    at_once: int,
 ) -> tuple[Tensor, Tensor]:
     """States at pi/2 by even steps in u, and which of them are good enough."""
     end, grids = start.clone(), _even_grids(tol)
@@ -190,7 +211,7 @@ def _even_steps(
     finest = start.new_tensor(grids)
     for k, n_steps in enumerate(grids):
         for rows in _parts(place == k, at_once):
-            end[rows], error = _common_steps(slopes, start[rows], n_steps, _nats(d, 1.0))
+            end[rows], error = _common_steps(drift, field, start[rows, :d], n_steps)
             excess = error / (_SLACK * tol)
             wanted = (n_steps * excess**0.25).nan_to_num(nan=math.inf)
             further = torch.searchsorted(finest, wanted).clamp_min(k + 1)
@@ -199,21 +220,47 @@ def _even_steps(
 
 
 def _common_steps(
-    slopes: RowField, y: Tensor, n_steps: int, measure: ErrorMeasure
+    drift: AngularField, field: FieldAndDivergence, x: Tensor, n_steps: int
 ) -> tuple[Tensor, Tensor]:
-    """States at pi/2 by even steps in u, the same for all rows, and their estimated errors."""
-    step = 1 / n_steps
+    """States at pi/2 by even steps in u, the same for all rows, and their estimated errors.
 
-    def rate(u: float) -> float:
-        return 0.25 * math.pi * (2 * u + 3 * u**2)
+    A step is the unit of time.  The divergence is asked for at every other one.
+    """
+    traces: list[Tensor] = []
 
-    def slopes_in_u(u: float, y: Tensor) -> Tensor:
-        theta = 0.25 * math.pi * (u**2 + u**3)
-        return rate(u) * slopes(y.new_full((1, 1), theta), y)
+    def rate(n: float) -> float:
+        u = n / n_steps
+        return 0.25 * math.pi * (2 * u + 3 * u**2) / n_steps
 
-    first = slopes(y.new_zeros(1, 1), y)
-    history = [rate(-j * step) * first for j in range(4)]
-    return integrate_evenly(slopes_in_u, y, history, 0.0, step, n_steps, measure)
+    def slopes(n: float, y: Tensor) -> Tensor:
+        u = n / n_steps
+        theta = y.new_full((1, 1), 0.25 * math.pi * (u**2 + u**3))
+        if n % 2:
+            return rate(n) * drift(y, theta)
+        F, trace = field(y, theta)
+        traces.append(rate(n) * trace)
+        return rate(n) * F
+
+    first, trace = field(x, x.new_zeros(1, 1))
+    history = [rate(-j) * first for j in range(4)]
+    measure = partial(_moved, across=1.0)
+    y, moved = integrate_evenly(slopes, x, history, 0.0, 1.0, n_steps, measure)
+    start = 0.5 * math.pi / n_steps**2 * trace  # with which the rate times the trace begins
+    fine, coarse = _integral(traces, start, 2), _integral(traces[1::2], start, 4)
+    missed = moved[:, None] + _COARSER * _largest(fine - coarse)
+    depth = torch.maximum(_depth(x, torch.zeros_like(fine)), _depth(y, fine))
+    return torch.cat([y, fine], dim=1), (missed / depth)[:, 0]
+
+
+def _integral(values: list[Tensor], slope: Tensor, step: float) -> Tensor:
+    """The integral from a place where the integrand is zero and has a slope.
+
+    `values` are those at the ends of the steps.  The trapezoids are corrected by Euler and
+    Maclaurin's formula at the start and by Gregory's, to the second differences, at the end.
+    """
+    last, before, third = values[-1], values[-2], values[-3]
+    beyond = 5 / 8 * last - 1 / 6 * before + 1 / 24 * third
+    return step * (torch.stack(values).sum(0) - beyond) + step**2 / 12 * slope
 
 
 def _implicit_steps(
@@ -237,7 +284,7 @@ def _implicit_steps(
         _SLACK_IMPLICIT * tol,
         _FIRST_STEP,
         order,
-        _nats(d, _ACROSS),
+        _nats(d),
     )
 
 

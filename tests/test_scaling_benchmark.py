@@ -42,6 +42,6 @@ def test_slopes_of_the_documentation_have_names_and_ranges(scaling):
 def test_the_cost_of_a_step_is_a_ratio(monkeypatch):
     monkeypatch.syspath_prepend(FOLDER)
     measure = importlib.import_module("step_cost").measure
-    cell = measure(2, (8,), n_rows=50, batch_size=16, n_steps=2, n_repeats=2)
+    cell = measure(2, "ensemble", n_rows=50, batch_size=16, n_steps=2, n_repeats=2)
     assert cell["ratio"] > 0
     assert cell["batch_size"] == 16

@@ -28,7 +28,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from step_cost import build, microseconds, ours, stepper
+from step_cost import microseconds, network, ours, stepper
 
 from skscore import DiffusionScoreEstimator
 from skscore._backend.convert import CHUNK
@@ -91,7 +91,12 @@ def write_table(path, n, d):
 
 
 def estimator():
-    return DiffusionScoreEstimator(max_iter=1, random_state=0, device="cpu")
+    return DiffusionScoreEstimator(network="mlp", max_iter=1, random_state=0, device="cpu")
+
+
+def perceptron(d, widths=WIDTHS):
+    """What builds a perceptron of all levels."""
+    return network(d, "mlp", hidden_layer_sizes=widths)
 
 
 def rows_cell(n, quick):
@@ -107,9 +112,9 @@ def rows_cell(n, quick):
         estimator().fit(X)
         seconds, extra = time.process_time() - start, peak_mb() - before
         del X
-    step = fastest(ours(d, WIDTHS, n, 256), 10 if quick else 150)
+    step = fastest(ours(perceptron(d), n, 256), 10 if quick else 150)
     size = min(max(256, n // 1000), 1024)
-    larger = step if size == 256 else fastest(ours(d, WIDTHS, n, size), 50)
+    larger = step if size == 256 else fastest(ours(perceptron(d), n, size), 50)
     return {
         "seconds_per_1000_steps": round(step / 1000, 3),
         "seconds_per_epoch": round(larger * n / size / 1e6, 4),
@@ -125,8 +130,8 @@ def step_of(loss, d):
     X = np.random.RandomState(0).standard_normal((2000, d)).astype(np.float32)
     nothing = np.zeros((0, d))
     rows = RowSource(X, lambda part: part, nothing, nothing, torch.device("cpu"))
-    network = NetworkSpec("mlp", d, WIDTHS, "silu", False, SIGMA).build(0)
-    return stepper(network, loss, rows, len(X), 256)
+    one_level = NetworkSpec("mlp", d, WIDTHS, "silu", False, SIGMA).build(0)
+    return stepper(one_level, loss, rows, len(X), 256)
 
 
 def columns_cell(d, quick):
@@ -135,7 +140,7 @@ def columns_cell(d, quick):
     for name, loss in LOSSES.items():
         n_steps = 2 if quick or (name == "implicit" and d > 20) else 50
         cell[f"{name}_us"] = fastest(step_of(loss, d), n_steps, 2)
-    net = Evaluator(build(d, WIDTHS).at(SIGMA), torch.device("cpu"))
+    net = Evaluator(perceptron(d).build(0).at(SIGMA), torch.device("cpu"))
     Z = np.random.RandomState(0).standard_normal((CHUNK, d))
 
     def trace(n_calls):
@@ -153,7 +158,7 @@ def columns_cell(d, quick):
 
 def width_cell(width, quick):
     """A step of the diffusion estimator with two layers of a width."""
-    return {"step_us": fastest(ours(10, (width, width), 5000, 256), 5 if quick else 60)}
+    return {"step_us": fastest(ours(perceptron(10, (width, width)), 5000, 256), 5 if quick else 60)}
 
 
 CELLS = {"rows": rows_cell, "columns": columns_cell, "width": width_cell}

@@ -25,24 +25,28 @@ from skscore._backend.fitted import NetworkSpec
 from skscore._backend.row_source import RowSource
 from skscore._backend.training import Plan, TrainingRun, _run_round, _Trainer
 from skscore.losses import DiffusionScoreMatching
+from skscore.networks import automatic_architecture
 from skscore.noise import VarianceExploding
 
-NETWORKS = {10: (192, 192), 2: (128, 128, 128)}
-"""Hidden layers by the number of columns: what "auto" takes there."""
+NETWORKS = {10: "resnet", 2: "mlp"}
+"""Kinds by the number of columns: what "auto" takes there for some thousand rows."""
 SIGMA_RANGE = (0.002, 80.0)
 
 
-def build(d, widths):
-    return NetworkSpec("mlp", d, widths, "silu", False, sigma_range=SIGMA_RANGE).build(0)
+def network(d, kind, **architecture):
+    """What builds the network of all levels."""
+    levels = {"sigma_range": SIGMA_RANGE, "activation": "silu", "conservative": False}
+    return NetworkSpec(kind, d, **architecture, **levels)
 
 
-def ours(d, widths, n_rows, batch_size):
+def ours(spec, n_rows, batch_size):
     """A function that takes a number of training steps."""
+    d = spec.n_features
     X = np.random.RandomState(0).standard_normal((n_rows, d)).astype(np.float32)
     nothing = np.zeros((0, d))
     rows = RowSource(X, lambda part: part, nothing, nothing, torch.device("cpu"))
     loss = DiffusionScoreMatching(VarianceExploding(), *SIGMA_RANGE)
-    return stepper(build(d, widths), loss, rows, n_rows, batch_size)
+    return stepper(spec.build(0), loss, rows, n_rows, batch_size)
 
 
 def stepper(network, loss, rows, n_rows, batch_size):
@@ -54,9 +58,9 @@ def stepper(network, loss, rows, n_rows, batch_size):
     return lambda n: _run_round(trainer, run, batches, n, source)
 
 
-def bare(d, widths, batch_size):
+def bare(spec, batch_size):
     """A function that takes a number of bare steps on twice the batch."""
-    model, n = build(d, widths), 2 * batch_size
+    model, n, d = spec.build(0), 2 * batch_size, spec.n_features
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.003, fused=True)
     y, v = torch.randn(2, n, d, generator=generator(1))
     theta = torch.rand(n, 1, generator=generator(2))
@@ -76,16 +80,17 @@ def microseconds(run, n_steps):
     return 1e6 * (time.process_time() - start) / n_steps
 
 
-def measure(d, widths, *, n_rows=5000, batch_size=256, n_steps=100, n_repeats=15):
+def measure(d, kind, *, n_rows=5000, batch_size=256, n_steps=100, n_repeats=15):
     """Both by turns: medians in microseconds, and the median of the ratios."""
-    step, plain = ours(d, widths, n_rows, batch_size), bare(d, widths, batch_size)
+    spec = network(d, kind, **automatic_architecture(kind, n_rows, d))
+    step, plain = ours(spec, n_rows, batch_size), bare(spec, batch_size)
     for run in (step, plain):
         run(min(n_steps, 20))
     times = [(microseconds(step, n_steps), microseconds(plain, n_steps)) for _ in range(n_repeats)]
     ratios = [a / b for a, b in times]
     return {
         "d": d,
-        "hidden_layer_sizes": widths,
+        "network": kind,
         "n_rows": n_rows,
         "batch_size": batch_size,
         "step_us": round(statistics.median(a for a, _ in times), 1),
@@ -101,8 +106,8 @@ def main(arguments=None):
     parser.add_argument("--repeats", type=int, default=15)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    for d, widths in NETWORKS.items():
-        cell = measure(d, widths, n_steps=options.steps, n_repeats=options.repeats)
+    for d, kind in NETWORKS.items():
+        cell = measure(d, kind, n_steps=options.steps, n_repeats=options.repeats)
         print(json.dumps(cell), flush=True)
 
 

@@ -93,18 +93,19 @@ class FlowEvaluator(_Opened):
 
     def log_density(self, rows: np.ndarray, tol: float, probes: np.ndarray | None) -> np.ndarray:
         """Log-densities (n, m), one for each of the probes (m, d); exact (n, 1) without."""
-        d = rows.shape[1]
-        v = tensor(np.eye(d) if probes is None else probes, self._device)
+        v = tensor(np.eye(rows.shape[1]) if probes is None else probes, self._device)
 
-        def exact(y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+        def exact(y: Tensor, theta: Tensor, v: Tensor = v) -> tuple[Tensor, Tensor]:
             F, trace = self._network.divergence(y, theta, v)
-            return F, trace[:, None]
+            return F, trace[:, None].to(y)
 
         def estimated(y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
             F, forms = quadratic_forms(lambda y: self._network(y, theta), y, v)
             return F, forms.mT
 
         field, m = (exact, 1) if probes is None else (estimated, len(probes))
+        single = probes is None and self._network.single_tangents
+        even = partial(exact, v=v.float()) if single else field
         # What a processor's cache holds; a GPU is better off with all rows at once.
         at_once = _ROWS_IN_CACHE if self._device.type == "cpu" else max(1, len(rows))
         solve = partial(
@@ -114,6 +115,7 @@ class FlowEvaluator(_Opened):
             tol=tol,
             n_estimates=m,
             drift=self._network,
+            even=even,
             at_once=at_once,
         )
         return self._apply(solve, rows)

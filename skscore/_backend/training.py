@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skscore._backend.adamw import AdamW, Moments
 from skscore._backend.batches import Batch, Rows, Split, batch_indices
 from skscore.losses import Loss
 from skscore.networks import Dropout
@@ -92,7 +93,7 @@ class Record:
 
     average: State
     last: State
-    moments: dict[int, dict[str, Tensor]]
+    moments: Moments
     n_steps: int
     loss_curve: list[float] = field(default_factory=list)
     validation_scores: list[float] = field(default_factory=list)
@@ -158,7 +159,7 @@ class _Trainer:
         self.average = copy.deepcopy(model)
         self._weights, self._means = _flattened(model), _flattened(self.average)
         self.average.requires_grad_(False)
-        self.optimizer: Any = torch.optim.AdamW(self._weights, lr=learning_rate, fused=True)
+        self.optimizer = AdamW(self._weights, None if previous is None else previous.moments)
         self.n_steps = 0
         if previous is not None:
             self._go_on_from(previous)
@@ -166,19 +167,17 @@ class _Trainer:
     def _go_on_from(self, previous: Record) -> None:
         self.model.load_state_dict(previous.last)
         self.average.load_state_dict(previous.average)
-        saved = self.optimizer.state_dict()
-        saved["state"] = previous.moments
-        self.optimizer.load_state_dict(saved)
         self.n_steps = previous.n_steps
 
     def step(self, loss: BatchLoss) -> tuple[Tensor, Tensor]:
         """Move once; the loss and whether the step was skipped, both on the device."""
-        self.optimizer.param_groups[0]["lr"] = self._learning_rate()
         self._zero_gradients()
         value = loss(self.model)
         value.backward()
-        skipped = self._limit_step()
-        self.optimizer.step()
+        norm = self._gradient_norm()
+        skipped = 1.0 - (norm < math.inf).float()
+        divisor = (norm / _MAX_NORM).clamp_min(1.0)  # which clips the norm of the gradients
+        self.optimizer.step(self._learning_rate(), divisor, skipped)
         self._update_average()
         return value.detach(), skipped
 
@@ -187,16 +186,9 @@ class _Trainer:
             if vector.grad is not None:
                 vector.grad.zero_()
 
-    def _limit_step(self) -> Tensor:
-        """Clip the gradient, and skip the next step where it is not finite: whether that is so."""
+    def _gradient_norm(self) -> Tensor:
         norms = [torch.linalg.vector_norm(vector.grad).float() for vector in self._weights]
-        norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
-        skipped = 1.0 - (norm < math.inf).float()
-        # The fused kernel divides gradients by this, which clips their norm ...
-        self.optimizer.grad_scale = (norm / _MAX_NORM).clamp_min(1.0)
-        # ... and leaves weights, moments and step count alone where this is one.
-        self.optimizer.found_inf = skipped
-        return skipped
+        return norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
 
     def _learning_rate(self) -> float:
         """That of the next step; it falls to zero where `last_step` is set."""
@@ -214,8 +206,8 @@ class _Trainer:
         for kept, value in zip(self.average.buffers(), self.model.buffers(), strict=True):
             kept.copy_(value)
 
-    def moments(self) -> dict[int, dict[str, Tensor]]:
-        return copy.deepcopy(self.optimizer.state_dict()["state"])
+    def moments(self) -> Moments:
+        return copy.deepcopy(self.optimizer.moments)
 
 
 def _batch_losses(

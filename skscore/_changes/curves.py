@@ -28,10 +28,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.special import erfcx, log_ndtr, logsumexp, ndtri_exp
+from scipy.special import erfcx, log_ndtr, ndtr, ndtri_exp
 
 _INVERSE_STEPS, _INVERSE_TOL = 200, 1e-14
+_HALLEY_STEPS, _HALLEY_TOL = 3, 1e-5  # steps are cubic
+_FAR = 36.0  # beyond it tails underflow
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+_LEAST_TAIL = 1e-20  # below it, logarithms are more exact
 
 
 class LocalCurve(ABC):
@@ -118,53 +121,67 @@ class MixtureCurve(Curve):
     curved = True
 
     def at(self, x: np.ndarray) -> LocalCurve:
-        return _LocalMixture(x, np.log(self.weights), self.means, self.scales)
+        return _LocalMixture(x, self.weights, self.means, self.scales)
 
     def inverse(self, u: np.ndarray) -> np.ndarray:
         return _inverse(self, u)
 
 
 class _LocalMixture(LocalCurve):
-    """The map of a mixture at values (n,), by the lesser tail of each."""
+    """The map of a mixture at values (n,), by the lesser tail of each; inside, (K, n)."""
 
-    def __init__(self, x: np.ndarray, log_w: np.ndarray, m: np.ndarray, s: np.ndarray) -> None:
-        self._log_w, self._s = log_w, s
-        self._t = (x[:, None] - m) / s
-        below, above = log_w + log_ndtr(self._t), log_w + log_ndtr(-self._t)
-        log_below, log_above = logsumexp(below, axis=1), logsumexp(above, axis=1)
-        left = log_below < log_above
-        self._sign = np.where(left, -1.0, 1.0)
-        log_tail = np.where(left, log_below, log_above)
-        self._shares = np.where(left[:, None], below, above) - log_tail[:, None]
+    def __init__(self, x: np.ndarray, w: np.ndarray, m: np.ndarray, s: np.ndarray) -> None:
+        self._log_w, self._s = np.log(w)[:, None], s[:, None]
+        self._t = (x - m[:, None]) / self._s
+        tail = w @ ndtr(self._t)
+        above = ~(tail < 0.5)
+        tail[above] = w @ ndtr(-self._t[:, above])
+        self._sign = np.where(above, 1.0, -1.0)
+        self._far = np.flatnonzero(~(tail > _LEAST_TAIL))
+        log_tail = np.log(np.maximum(tail, _LEAST_TAIL))
+        self._far_shares, log_tail[self._far] = _shares(
+            self._log_w + log_ndtr(-self._sign[self._far] * self._t[:, self._far])
+        )
         self.u = -self._sign * ndtri_exp(log_tail)
 
     @cached_property
     def log_slope(self) -> np.ndarray:
-        hazards = self._shares + _log_hazard(self._sign[:, None] * self._t) - np.log(self._s)
-        return logsumexp(hazards, axis=1) - _log_hazard(self._sign * self.u)
+        slope = self._density[1] + 0.5 * self.u**2
+        far, sign = self._far, self._sign[self._far]
+        with np.errstate(divide="ignore"):  # a share may underflow
+            log_shares = np.log(self._far_shares)
+        hazards = log_shares + _log_hazard(sign * self._t[:, far]) - np.log(self._s)
+        slope[far] = _shares(hazards)[1] - _log_hazard(sign * self.u[far])
+        return slope
 
     @cached_property
     def curvature(self) -> np.ndarray:
-        return self._pull.sum(1) + self.u * np.exp(self.log_slope)
+        return self._pull.sum(0) + self.u * np.exp(self.log_slope)
 
     @cached_property
     def curvature_slope(self) -> np.ndarray:
-        shares, slope = self._posterior, np.exp(self.log_slope)
+        shares, slope = self._density[0], np.exp(self.log_slope)
         pulls = -self._t / self._s
-        mean = self._pull.sum(1)
-        bend = (shares * ((pulls - mean[:, None]) ** 2 - 1 / self._s**2)).sum(1)
+        bend = (shares * ((pulls - self._pull.sum(0)) ** 2 - 1 / self._s**2)).sum(0)
         return bend + slope**2 + self.u * slope * self.curvature
 
     @cached_property
-    def _posterior(self) -> np.ndarray:
-        """Shares of the components in the density, (n, K)."""
-        log_p = self._log_w - 0.5 * self._t**2 - np.log(self._s)
-        return np.exp(log_p - logsumexp(log_p, axis=1, keepdims=True))
+    def _density(self) -> tuple[np.ndarray, np.ndarray]:
+        """Shares of the components in the density, (K, n), and its logarithm but for a constant."""
+        return _shares(self._log_w - np.log(self._s) - 0.5 * self._t**2)
 
     @cached_property
     def _pull(self) -> np.ndarray:
-        """Their parts in ``p' / p``, (n, K)."""
-        return -self._posterior * self._t / self._s
+        """Their parts in ``p' / p``, (K, n)."""
+        return -self._density[0] * self._t / self._s
+
+
+def _shares(log_parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of parts (K, n) in their sums, and the logarithms of the sums, (n,)."""
+    top = log_parts.max(axis=0)
+    parts = np.exp(log_parts - top)
+    total = parts.sum(axis=0)
+    return parts / total, top + np.log(total)
 
 
 @dataclass(frozen=True)
@@ -236,25 +253,86 @@ def _log_hazard(t: np.ndarray) -> np.ndarray:
 
 
 def _inverse(curve: MixtureCurve, u: np.ndarray) -> np.ndarray:
-    """Rows x with ``u(x) = u``: Newton's steps, or halves of an interval that holds the root.
+    """Values x with ``u(x) = u``.
 
-    The quantile of a mixture lies between the least and the largest of its components', and
-    between the neighbours on a grid of knots.  Every row stops by itself.
+    A table on a grid of knots has starting points, from which one or two of Halley's steps lead to
+    nearly all of them; intervals that hold the root lead to the rest.  Every value stops by itself.
     """
     m, s = curve.means, curve.scales
     knots = np.unique(m[:, None] + s[:, None] * np.linspace(-5, 5, 21))
-    heights = np.maximum.accumulate(curve.at(knots).u)
-    quantiles = m + s * u[:, None]
-    low, high = quantiles.min(1), quantiles.max(1)
-    place = np.searchsorted(heights, u)
-    low = np.maximum(low, np.where(place > 0, knots[np.maximum(place - 1, 0)], -np.inf))
-    high = np.minimum(high, _at(knots, place))
-    return _newton(curve, u, np.minimum(low, high), np.maximum(low, high))
+    local = curve.at(knots)
+    place = np.searchsorted(np.maximum.accumulate(local.u), u)
+    low, high = np.append(-np.inf, knots)[place], np.append(knots, np.inf)[place]
+    x = np.clip(_interpolated(knots, local, u, place), low, high)
+    rest = _halley(curve, u, x, low, high)
+    if len(rest):
+        # The quantile of a mixture lies between the least and the largest of its components'.
+        quantiles = m + s * u[rest, None]
+        low = np.maximum(quantiles.min(1), low[rest])
+        high = np.minimum(quantiles.max(1), high[rest])
+        x[rest] = _newton(curve, u[rest], np.minimum(low, high), np.maximum(low, high))
+    return x
 
 
-def _at(knots: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """The knot at each place; infinite beyond the last."""
-    return np.append(knots, np.inf)[place]
+def _interpolated(
+    knots: np.ndarray, local: LocalCurve, u: np.ndarray, place: np.ndarray
+) -> np.ndarray:
+    """About where ``u(x) = u``: Hermite's quintics in u between knots, and lines beyond the last.
+
+    ``dx/du = 1 / u'`` and ``d^2x/du^2 = -c / u'^2``, with the curvature c.
+    """
+    left, right = np.maximum(place - 1, 0), np.minimum(place, len(knots) - 1)
+    with np.errstate(all="ignore"):  # what is not finite is left to the intervals
+        rate = np.exp(-local.log_slope)
+        turn = -0.5 * local.curvature * rate**2
+        width = local.u[right] - local.u[left]
+        t = (u - local.u[left]) / width
+        v = 1 - t
+        from_left = _taylor(knots[left], width * rate[left], width**2 * turn[left], t)
+        from_right = _taylor(knots[right], -width * rate[right], width**2 * turn[right], v)
+        line = knots[left] + rate[left] * (u - local.u[left])
+        return np.where(width > 0, v**3 * from_left + t**3 * from_right, line)
+
+
+def _taylor(value: np.ndarray, slope: np.ndarray, bend: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """``(value + slope t + bend t^2) / (1 - t)^3``, to second order in t."""
+    return value + t * (slope + 3 * value + t * (bend + 3 * slope + 6 * value))
+
+
+def _halley(
+    curve: MixtureCurve, u: np.ndarray, x: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> np.ndarray:
+    """Move x to where ``u(x) = u``, and return the places where that did not succeed.
+
+    The steps are those for the logarithm of the lesser tail.  They end where one is so short,
+    beside the lengths on which density and tail change, that the next would be lost in rounding.
+    """
+    unit = curve.scales.max()
+    w, m, s = curve.weights, curve.means[:, None], curve.scales[:, None]
+    log_peaks = np.log(w / curve.scales * unit)[:, None] - _HALF_LOG_2PI
+    sign = np.where(u < 0, -1.0, 1.0)
+    log_tail = log_ndtr(-sign * u)
+    far = ~(np.abs(u) < _FAR)
+    todo = np.flatnonzero(~far)
+    for _ in range(_HALLEY_STEPS):
+        here, side = x[todo], sign[todo]
+        t = (here - m) / s
+        with np.errstate(all="ignore"):  # a step that is not finite is none
+            tail = w @ ndtr(-side * t)
+            parts = np.exp(log_peaks - 0.5 * t**2)
+            density = parts.sum(axis=0)
+            hazard = side * density / tail
+            parts *= unit / s
+            pull = -(parts * t).sum(axis=0) / density
+            parts *= unit / s
+            sharpness = (parts * (1 + t**2)).sum(axis=0) / density + hazard**2
+            newton = (np.log(tail) - log_tail[todo]) / hazard
+            step = newton / (1 + 0.5 * newton * (pull + hazard))
+            there = here + unit * step
+            x[todo] = np.clip(there, low[todo], high[todo])
+            found = (step**2 * sharpness < _HALLEY_TOL**2) & (there == x[todo])
+        todo = todo[~found]
+    return np.concatenate([np.flatnonzero(far), todo])
 
 
 def _newton(curve: MixtureCurve, u: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:

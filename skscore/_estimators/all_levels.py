@@ -27,7 +27,7 @@ from skscore._validation import (
 )
 from skscore.samplers import ReverseSampler, reverse_sampler
 
-DEFAULT_METHOD = "heun"
+DEFAULT_METHOD = "adams"
 CURVE_LEVELS = 40
 """Levels of `sigma_curve`."""
 
@@ -276,7 +276,7 @@ class AllLevelsScoreEstimator(BaseScoreEstimator, ABC):
         n_samples : int in [1, inf), default=1
         random_state : int, RandomState or None, default=None
             None draws anew at every call, and in copies in other processes; an integer repeats.
-        method : str or ReverseSampler, default="heun"
+        method : str or ReverseSampler, default="adams"
             A key of :data:`skscore.samplers.REVERSE_SAMPLERS`, or one of its members with
             parameters of its own.
         n_steps : int in [1, inf) or None, default=None

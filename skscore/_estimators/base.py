@@ -26,8 +26,8 @@ from skscore._estimators.replay import SeenRows
 from skscore._estimators.trained import TrainedScore
 from skscore._fitting.data import FitData, check_first_chunk, first_data, next_data, split_rows
 from skscore._fitting.defaults import check_constructor, n_rounds
-from skscore._fitting.mixture import fit_on_mixture
 from skscore._fitting.run import Objective, report, training_run
+from skscore._fitting.tournament import best_training
 from skscore._rows import effective_number
 from skscore._validation import available_if, check_fitted, check_rows
 
@@ -153,8 +153,10 @@ class BaseScoreEstimator(SetOutput, BaseEstimator, ABC):
         check_constructor(self)
         data, described = first_data(self, X, sample_weight)
         split = split_rows(self, data)
-        rounds = n_rounds(self, effective_number(split.training))
-        network, record, learnt = self._learn(data, split, previous, rounds, decays=self._decays)
+        rounds = n_rounds(self, effective_number(split.training), len(split.training))
+        data, network, record, learnt = self._learn(
+            data, split, previous, rounds, decays=self._decays
+        )
         seen = SeenRows.of(data)
         learnt |= described | self._fitted_attributes(data, split, network)
         self._set_fitted(data, network, record, seen, learnt)
@@ -197,7 +199,7 @@ class BaseScoreEstimator(SetOutput, BaseEstimator, ABC):
         if self.store_starts:
             data = seen.replayed(data)
         split = Split(data.rows)
-        network, record, learnt = self._learn(data, split, previous, 1)
+        data, network, record, learnt = self._learn(data, split, previous, 1)
         if previous is not None:
             record.loss_curve[:0] = self.loss_curve_
         learnt |= described | self._fitted_attributes(data, split, network)
@@ -212,14 +214,17 @@ class BaseScoreEstimator(SetOutput, BaseEstimator, ABC):
         n_rounds: int,
         *,
         decays: bool = False,
-    ) -> tuple[FittedNetwork, Record, dict[str, Any]]:
-        """Train, say how it ended; the network, its record, what was learnt before training."""
+    ) -> tuple[FitData, FittedNetwork, Record, dict[str, Any]]:
+        """Train, say how it ended; data, network, record, and what was learnt before training."""
         objective = self._objective(data, split, previous)
         start = objective.start(self, previous)
-        run = training_run(self, data, split, objective.loss, n_rounds, decays=decays)
-        network, record = fit_on_mixture(run, start, data, objective.n_components)
+        contenders = [
+            (form, training_run(self, form, split, objective.loss, n_rounds, decays=decays))
+            for form in data.forms
+        ]
+        data, network, record = best_training(contenders, start, objective.n_components)
         report(self, record, judged=split.validation is not None)
-        return network, record, dict(objective.attributes)
+        return data, network, record, dict(objective.attributes)
 
     def _set_fitted(
         self,

@@ -95,7 +95,8 @@ def descent(run: ReverseRun) -> tuple[list[float], tuple[float, float]]:
     """Angles of the steps of a score that brings no process of its own, and the range of levels."""
     process = VarianceExploding()
     first = {"from_infinity": run.sampler.from_infinity}
-    angles = solver_angles(process.grid, process, run.n_steps, *process.sigma_range, **first)
+    grid = run.sampler.grid or process.grid
+    angles = solver_angles(grid, process, run.n_steps, *process.sigma_range, **first)
     return angles, process.sigma_range
 
 

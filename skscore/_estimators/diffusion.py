@@ -44,10 +44,10 @@ class DiffusionScoreEstimator(AllLevelsScoreEstimator):
     Parameters
     ----------
     process : {<processes>} or NoiseProcess, default="ve"
-        Names how levels are drawn and weighted in training, and the grid of the solver,
-        where these three are "auto"; see :mod:`skscore.noise`.  Of a process that has a range of
-        its own, as ``VarianceExploding(0.05, 10.0)``, and of `sigma_min` and `sigma_max` below, an
-        end that is left at its default follows the other; two that are set must agree.
+        Names how levels are drawn and weighted in training, and the grid of samplers without one
+        of their own, where these three are "auto"; see :mod:`skscore.noise`.  Of a process that has
+        a range of its own, as ``VarianceExploding(0.05, 10.0)``, and of `sigma_min` and `sigma_max`
+        below, an end that is left at its default follows the other; two that are set must agree.
     sigma_min : float in (0, inf), default=0.002
         Least noise level, a standard deviation in standardised coordinates.
     sigma_max : float in (sigma_min, inf), default=80.0
@@ -58,12 +58,12 @@ class DiffusionScoreEstimator(AllLevelsScoreEstimator):
         How levels are weighted, a key of :data:`skscore.noise.WEIGHTINGS` or a function
         ``lambda(sigma)`` of a tensor, which can be imported by its name.
     grid : "auto" or str, default="auto"
-        Where the steps of `sample` end, a key of :data:`skscore.noise.SCHEDULES`.
+        Where the steps of `sample` end, a key of :data:`skscore.noise.SCHEDULES`; "auto" takes that
+        of the sampler, where it has one.
     divergence : {"exact", "probes"}, default="exact"
         How `score_samples` takes the trace: "probes" estimates it along random directions,
-        the same for all rows, for tables with hundreds of columns and networks without a
-        formula for it.  (One of two hidden layers, the default for more than five columns,
-        has a formula whose cost does not grow with the columns.)
+        the same for all rows, for tables with hundreds of columns.  ("ensemble", and "mlp" of two
+        hidden layers, have a trace whose cost does not grow with the columns.)
     n_probes : int in [2, inf), default=16
         Directions of ``divergence="probes"``.
     density_tol : float in (0, inf), default=0.0005
@@ -71,24 +71,32 @@ class DiffusionScoreEstimator(AllLevelsScoreEstimator):
     n_components : "auto" or int in [0, inf), default="auto"
         Components of a Gaussian mixture whose own field, known in closed form, the network
         learns to correct; 0 is none, and so is always ``conservative=True``.  "auto" takes the
-        number that held-out rows like best, and a mixture only where it is ahead of a network
-        without one, after a quarter of its training, by two standard errors on those rows.
+        number that held-out rows like best, and a mixture only where it is ahead, by two standard
+        errors on those rows, of what a network without one promises to become after a quarter of
+        its training.  Where that is in doubt and at least 200 rows are held out, both are trained,
+        and the mixture must win by one standard error.
     network : "auto", {<networks>} or importable factory, default="auto"
-        See :mod:`skscore.networks`.  "auto" is "ensemble" for fewer than 4000 training rows,
-        with a dropout of 100 over their number and at most 0.2, else "mlp".
+        See :mod:`skscore.networks`.  "auto" is "ensemble" for fewer than 2500 training rows, with
+        a dropout of 100 over their number, else "mlp" for up to five columns and "resnet" for more,
+        with a dropout of 600 over the number of rows; both at most 0.2.  "mlp" is the fast one for
+        many columns: two layers have a log-density whose cost does not grow with them.
     hidden_layer_sizes : "auto" or tuple of int in [1, inf), default="auto"
         Width of each hidden layer, or of each residual block.  "auto" is (96, 96) for
-        the members of an ensemble, else (128, 128, 128) for up to five columns and (192, 192)
-        for more.
+        the members of an ensemble and (128, 128, 128) for "resnet"; of "mlp" it is that for up to
+        five columns and (192, 192) for more.
     standardize : {"auto", "normal", "whiten", "scale", None}, default="auto"
         Coordinates of the network and of noise levels: decorrelated, scaled column by
         column, or in input units (only shifted).  "normal" takes every column through a smooth
         map to a normal law before it decorrelates; "auto" is "normal" where that wins on
-        held-out rows, else "whiten".
+        held-out rows, else "whiten".  Where mixtures do not tell, in tables of 2500 rows and more
+        and with `early_stopping`, short trainings in both decide.
     max_iter : "auto" or int in [1, inf), default="auto"
         Most rounds; the learning rate falls to zero over them.  A round is one pass over the
-        rows, but at least 50 and at most 1000 optimiser steps.  "auto" is 40 for fewer than 4000
-        training rows, else 60.
+        rows, but at least 50 and at most 1000 optimiser steps.  "auto" is 40 for fewer than 2500
+        training rows, else what makes 3500 steps, and at least 40.
+    n_iter_no_change : "auto" or int in [1, inf), default="auto"
+        Rounds without a better validation score after which training ends.  "auto" is a third of
+        the rounds and at least 10: while the learning rate is high, nothing may seem to be gained.
     <parameters>
 
     Attributes
@@ -144,6 +152,7 @@ class DiffusionScoreEstimator(AllLevelsScoreEstimator):
         "network": [StrOptions({"auto"}), *CONSTRAINTS["network"]],
         "n_components": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "max_iter": [StrOptions({"auto"}), *CONSTRAINTS["max_iter"]],
+        "n_iter_no_change": [StrOptions({"auto"}), *CONSTRAINTS["n_iter_no_change"]],
         "hidden_layer_sizes": [
             StrOptions({"auto"}),
             *CONSTRAINTS["hidden_layer_sizes"],
@@ -184,7 +193,7 @@ class DiffusionScoreEstimator(AllLevelsScoreEstimator):
         max_iter: int | str = "auto",
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
+        n_iter_no_change: int | str = "auto",
         tol: float = 1e-4,
         warm_start: bool = False,
         store_starts: bool = True,
@@ -251,8 +260,9 @@ class DiffusionScoreEstimator(AllLevelsScoreEstimator):
 
     def _angles(self, sampler: ReverseSampler, n_steps: int) -> list[float]:
         process = self._settled_process()
+        own = sampler.grid if self.grid == "auto" else None
         return solver_angles(
-            process.grid,
+            own or process.grid,
             process,
             n_steps,
             *self._network.sigma_range,

@@ -59,7 +59,7 @@ class ScoreBasedSampler(SetOutput, OneKindOfScore, BaseEstimator):
     ``estimator.sample(n)`` is this with its best defaults; here the method, its steps and the
     bookkeeping of chains can be set, and looked at afterwards.  Methods are of two kinds.
     *Markov chains* (``"walk_jump"``, ``"kinetic_langevin"``, ``"langevin"``) need one score and
-    rows to start from.  *Reverse samplers* (``"heun"``, ``"ddpm"``, ...) need the score at every
+    rows to start from.  *Reverse samplers* (``"adams"``, ``"ddpm"``, ...) need the score at every
     noise level and start from noise.
 
     Parameters
@@ -72,7 +72,7 @@ class ScoreBasedSampler(SetOutput, OneKindOfScore, BaseEstimator):
     method : "auto", str, Sampler or ReverseSampler, default="auto"
         A key of :data:`skscore.samplers.SAMPLERS` or
         :data:`skscore.samplers.REVERSE_SAMPLERS`, or one of their members.  "auto" is
-        "heun" where the score is known at all levels and no parameter of chains is given,
+        "adams" where the score is known at all levels and no parameter of chains is given,
         "walk_jump" where it is known at the given level, or at its own, of Gaussian noise, else
         "kinetic_langevin".
     sigma : float in (0, inf) or None, default=None

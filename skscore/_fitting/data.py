@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from skscore._backend.batches import Portion, Split
 from skscore._changes.standardizer import Standardizer
 from skscore._changes.ties import Ties, column_ties
-from skscore._fitting.form import chosen_form
+from skscore._fitting.form import likely_forms
 from skscore._messages import column_names, warn_user
 from skscore._rows import counted_cells, merged_rows, some_rows, split
 from skscore._validation import (
@@ -41,6 +41,8 @@ class FitData:
     rng : RandomState
     ties : Ties or None
         Of the rows as given.
+    rival : Standardizer or None
+        Another one, which may suit the rows better.
     places, given_weights : ndarray of shape (n_given,) or None
         Where the rows as given are among these, and their weights.
     """
@@ -52,6 +54,13 @@ class FitData:
     ties: Ties | None = None
     places: np.ndarray | None = None
     given_weights: np.ndarray | None = None
+    rival: Standardizer | None = None
+
+    @property
+    def forms(self) -> list[FitData]:
+        """The rows in either standardiser."""
+        one = replace(self, rival=None)
+        return [one] if self.rival is None else [one, replace(one, standardizer=self.rival)]
 
     @property
     def n_given(self) -> float:
@@ -81,14 +90,37 @@ def first_data(
             f"Got n_samples={len(rows)} of them."
         )
     rng = np.random.RandomState(integer_seeds(estimator.random_state, 1)[0])
-    form, dequantize = estimator.standardize, estimator.dequantize
-    if form == "auto":  # a warm start keeps what was chosen
+    standardizer, *rivals = _standardizers(estimator, rows, weights, ties, names)
+    data = FitData(rows, weights, standardizer, rng, ties, places, given, *rivals)
+    return data, described
+
+
+def _standardizers(
+    estimator: BaseEstimator,
+    X: np.ndarray,
+    weights: np.ndarray | None,
+    ties: Ties,
+    names: list[str],
+) -> list[Standardizer]:
+    """That of the form asked for; of "auto" that of the likeliest, and one that may be better."""
+    forms: tuple[str | None, ...] = (estimator.standardize,)
+    if estimator.standardize == "auto":  # a warm start keeps what was chosen
         kept = getattr(estimator, "standardize_", None)
-        form = kept or chosen_form(rows, weights, ties, dequantize, names)
-    standardizer = Standardizer.fit(
-        rows, weights, form=form, dequantize=dequantize, names=names, ties=ties
-    )
-    return FitData(rows, weights, standardizer, rng, ties, places, given), described
+        forms = (kept,) if kept else likely_forms(X, weights, ties, estimator.dequantize, names)
+        forms = forms if estimator.early_stopping else forms[:1]  # no row could tell
+    found = [
+        Standardizer.fit(
+            X,
+            weights,
+            form=form,
+            dequantize=estimator.dequantize,
+            names=names,
+            warn=form == forms[0],
+            ties=ties,
+        )
+        for form in forms
+    ]
+    return found[:1] if found[0].form == found[-1].form else found
 
 
 def next_data(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,15 +10,19 @@ from sklearn.base import BaseEstimator
 
 from skscore._backend.convert import resolve_device
 from skscore._backend.fitted import NetworkSpec
+from skscore._backend.training import steps_per_round
 from skscore._validation import (
     check_parameters,
     check_picklable,
     importable,
 )
 from skscore.networks import NETWORKS, SMOOTH_ACTIVATIONS, automatic_architecture
+from skscore.networks._bodies import FEW_COLUMNS
 
-_FEW_ROUNDS, _MANY_ROUNDS = 40, 60
-_FEW_ROWS = 4000  # short tables want fewer rounds, and an ensemble
+_FEW_ROWS = 2500  # short tables want fewer rounds, and an ensemble
+_FEW_ROUNDS, _LEAST_ROUNDS, _MANY_STEPS = 40, 40, 3500
+_LEAST_BATCH = 64
+_PATIENCE, _LEAST_PATIENCE = 1 / 3, 10  # a part of the rounds, and rounds
 
 
 def check_constructor(estimator: BaseEstimator) -> None:
@@ -59,11 +64,32 @@ def given_widths(estimator: BaseEstimator) -> tuple[int, ...]:
     return tuple(np.atleast_1d(estimator.hidden_layer_sizes).tolist())
 
 
-def n_rounds(estimator: BaseEstimator, n_rows: int) -> int:
-    """Rounds of a fit to so many rows; those of "auto" are fewer for short tables."""
-    if _is_auto(estimator, "max_iter"):
-        return _FEW_ROUNDS if n_rows < _FEW_ROWS else _MANY_ROUNDS
-    return int(estimator.max_iter)
+def n_rounds(estimator: BaseEstimator, n_rows: int, n_different: int) -> int:
+    """Rounds of a fit; "auto" is few for short tables, else what makes a number of steps.
+
+    A round visits the different rows, which stand for `n_rows`.
+    """
+    if not _is_auto(estimator, "max_iter"):
+        return int(estimator.max_iter)
+    if n_rows < _FEW_ROWS:
+        return _FEW_ROUNDS
+    n_steps = steps_per_round(n_different, batch_size(estimator, n_rows))
+    return max(_LEAST_ROUNDS, math.ceil(_MANY_STEPS / n_steps))
+
+
+def patience(estimator: BaseEstimator, n_rounds: int) -> int:
+    """Rounds without a better score that end a training; of "auto" a part of those planned."""
+    if _is_auto(estimator, "n_iter_no_change"):
+        return max(_LEAST_PATIENCE, round(_PATIENCE * n_rounds))
+    return int(estimator.n_iter_no_change)
+
+
+def batch_size(estimator: BaseEstimator, n_rows: int) -> int:
+    """Rows of a batch; of "auto" more for larger tables."""
+    if estimator.batch_size != "auto":
+        return int(min(estimator.batch_size, n_rows))
+    least = min(estimator._least_batch, max(_LEAST_BATCH, n_rows // 4))
+    return int(min(max(least, n_rows // 1000), 1024))
 
 
 def given_spec(estimator: BaseEstimator, n_features: int, **levels: Any) -> NetworkSpec:
@@ -76,6 +102,13 @@ def given_spec(estimator: BaseEstimator, n_features: int, **levels: Any) -> Netw
         estimator.conservative,
         **levels,
     )
+
+
+def _automatic_network(n_rows: int, n_features: int) -> str:
+    """Which kind of network suits a table; depth gains nothing in few columns."""
+    if n_rows < _FEW_ROWS:
+        return "ensemble"
+    return "mlp" if n_features <= FEW_COLUMNS else "resnet"
 
 
 def resolved_spec(
@@ -91,7 +124,7 @@ def resolved_spec(
     """
     network = estimator.network
     if _is_auto(estimator, "network"):
-        network = "ensemble" if n_rows < _FEW_ROWS else "mlp"
+        network = _automatic_network(n_rows, n_features)
     resolved = automatic_architecture(network, n_rows, n_features) | {"network": network}
     if not _is_auto(estimator, "hidden_layer_sizes"):
         resolved["hidden_layer_sizes"] = given_widths(estimator)

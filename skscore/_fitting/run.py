@@ -14,12 +14,12 @@ from skscore._backend.fitted import FittedNetwork, NetworkSpec, Start, fit_netwo
 from skscore._backend.row_source import RowSource
 from skscore._backend.training import OnRound, Plan, Record, TrainingRun
 from skscore._fitting.data import FitData, refuse_changes
+from skscore._fitting.defaults import batch_size, patience
 from skscore._messages import warn_user
 from skscore._rows import effective_number
 from skscore.exceptions import ConvergenceWarning, NoiseRangeWarning, TrainingDivergedError
 from skscore.losses import Loss
 
-_LEAST_BATCH = 64
 _SPREAD = 0.03  # deviations by which rows are spread under a loss that rewards spikes on them
 _LOST = 1.0  # least rise of the loss, which is of the order of the columns, that is a divergence
 
@@ -62,22 +62,14 @@ def training_run(
         split=split,
         plan=Plan(
             n_rounds=n_rounds,
-            batch_size=_batch_size(estimator, effective_number(split.training)),
+            batch_size=batch_size(estimator, effective_number(split.training)),
             learning_rate=estimator.learning_rate_init,
-            patience=estimator.n_iter_no_change,
+            patience=patience(estimator, n_rounds),
             tol=estimator.tol,
             decays=decays,
         ),
         on_round=_print_round(name) if estimator.verbose else None,
     )
-
-
-def _batch_size(estimator: BaseEstimator, n_rows: int) -> int:
-    """Rows of a batch; of "auto" more for larger tables."""
-    if estimator.batch_size != "auto":
-        return min(estimator.batch_size, n_rows)
-    least = min(estimator._least_batch, max(_LEAST_BATCH, n_rows // 4))
-    return min(max(least, n_rows // 1000), 1024)
 
 
 def _row_source(data: FitData, loss: Loss, device: str) -> RowSource:

@@ -10,9 +10,11 @@ noise level do not pass `context_features`). A factory may have a function
 stands for, and which further arguments it takes. They call it where tensors
 are float32 on the CPU and random numbers come from their `random_state`,
 whatever torch's defaults are; its ``forward`` should take dtype and device
-from its input. With `context_features` a body is called with a second
-argument, the features (n, context_features) or (1, context_features) of the
-noise level.
+from its input. A method ``divergence(x, directions)``, of outputs and ``sum_k v_k' J v_k``,
+is used in place of automatic differentiation; with ``single_tangents = True`` it is
+given directions in float32 beside rows in float64, too. With `context_features` a body is
+called with a second argument, the features (n, context_features) or (1, context_features)
+of the noise level.
 
 A *score network* wraps a body so that the untrained model (zero last layer) is
 already the score of a standard normal law, noised to level sigma, and the body
@@ -53,7 +55,8 @@ from skscore.networks._all_levels import (
     ScoreAtLevel,
 )
 from skscore.networks._bodies import MLP, ResNet
-from skscore.networks._ensemble import Dropout, Ensemble
+from skscore.networks._dropout import Dropout
+from skscore.networks._ensemble import Ensemble
 from skscore.networks._one_level import EnergyNetwork, ScoreNetwork
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {

@@ -27,7 +27,7 @@ SMOOTH_ACTIVATIONS = tuple(name for name in ACTIVATIONS if name not in ("elu", "
 def _silu(x: Tensor) -> tuple[Tensor, Tensor]:
     share = x.sigmoid()
     values = x * share
-    return values, torch.lerp(share, torch.ones_like(share[:1]), values)
+    return values, torch.addcmul(share, values, 1 - share)
 
 
 def _gelu(x: Tensor) -> tuple[Tensor, Tensor]:

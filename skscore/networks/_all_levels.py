@@ -99,6 +99,11 @@ class DiffusionNetwork(_AllLevels):
             self.share = zeroed(nn.Linear(LevelFeatures.n_features, 1))
             nn.init.ones_(self.share.bias)
 
+    @property
+    def single_tangents(self) -> bool:
+        """Whether `divergence` takes directions in single precision beside rows in double."""
+        return getattr(self.body, "single_tangents", False)
+
     def forward(self, y: Tensor, theta: Tensor) -> Tensor:
         """F, rows (n, d) and angles (n, 1) or (1, 1) to (n, d)."""
         features = self.features(theta)
@@ -114,7 +119,7 @@ class DiffusionNetwork(_AllLevels):
         if self.mixture is None:
             return F, forms
         share = self.share(features)
-        field, its_forms = self.mixture.divergence(y, theta, directions)
+        field, its_forms = self.mixture.divergence(y, theta, directions.to(y))
         return torch.addcmul(F, share, field), torch.addcmul(forms, share[:, 0], its_forms)
 
 
@@ -137,6 +142,8 @@ class ConservativeDiffusionNetwork(_AllLevels):
     >>> network(torch.ones(3, 2), torch.tensor([[0.5]])).shape
     torch.Size([3, 2])
     """
+
+    single_tangents = False
 
     def potential(self, y: Tensor, theta: Tensor) -> Tensor:
         """``phi``, (n,)."""

@@ -10,11 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from skscore._math.calculus import divergence
 from skscore.networks._activations import ACTIVATIONS, VALUES_AND_SLOPES
+from skscore.networks._dropout import Dropout, dropout_rate
+from skscore.networks._tangents import BlockTangents, Normalised, perceptron_forms, row_parts
 
-# Three layers learn more; two have a trace whose cost does not grow with the columns.
-_FEW_COLUMNS, _MANY_COLUMNS = (5, (128, 128, 128)), (192, 192)
+_RESIDUAL_WIDTHS = (128, 128, 128)
+_DROPPED_ROWS = 600.0  # of a residual network; see the developer guide
+
+FEW_COLUMNS = 5
+"""Three layers learn more; two have a trace whose cost does not grow with more columns."""
+_FEW_COLUMNS_WIDTHS, _MANY_COLUMNS_WIDTHS = (128, 128, 128), (192, 192)
 
 
 class _Modulated(nn.Module):
@@ -93,8 +98,8 @@ class MLP(nn.Module):
     @staticmethod
     def automatic_architecture(n_rows: int, n_features: int) -> dict[str, Any]:
         """Widths for a table of that size."""
-        few, widths = _FEW_COLUMNS
-        return {"hidden_layer_sizes": widths if n_features <= few else _MANY_COLUMNS}
+        few = n_features <= FEW_COLUMNS
+        return {"hidden_layer_sizes": _FEW_COLUMNS_WIDTHS if few else _MANY_COLUMNS_WIDTHS}
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """(n, in_features) to (n, out_features)."""
@@ -107,34 +112,43 @@ class MLP(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The outputs, and ``sum_k v_k' J v_k`` for directions (m, d).
 
-        With two hidden layers of slopes d1 and d2, ``J = W3 D2 W2 D1 W1``, and the sum is
-        ``d2' (W2 o (W1 V'V W3)') d1``: about one more layer, whatever d is.
+        Two hidden layers have a closed form whose cost does not grow with d; see
+        :func:`skscore.networks._tangents.perceptron_forms`.
         """
-        if len(self.hidden) != 2:
-            return divergence(lambda x: self(x, context), x, directions)
-        weights, slopes = [], []
+        layers = []
         for layer in self.hidden:
             x, weight, gain = layer.with_weight(x, context)
             x, slope = self._value_and_slope(x)
-            weights.append(weight)
-            slopes.append(slope if gain is None else gain * slope)
-        first, second = weights
-        ends = (self.exit.weight.mT @ directions.mT) @ (directions @ first.mT)
-        return self.exit(x), torch.linalg.vecdot(slopes[0] @ (second * ends).mT, slopes[1])
+            layers.append((weight, slope if gain is None else gain * slope))
+        return self.exit(x), perceptron_forms(directions, layers, directions @ self.exit.weight)
 
 
 class _Block(nn.Module):
     """``A act(B norm(x))``, the gains and shifts of a context on the units inside."""
 
-    def __init__(self, trunk: int, width: int, activation: str, context_features: int) -> None:
+    def __init__(
+        self, trunk: int, width: int, activation: str, context_features: int, dropout: float
+    ) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(trunk)
         self.inner = _Modulated(trunk, width, context_features)
-        self.activation = ACTIVATIONS[activation]()
+        self.activation = nn.Sequential(ACTIVATIONS[activation](), Dropout(dropout))
+        self._value_and_slope = VALUES_AND_SLOPES[activation]
         self.outer = nn.Linear(width, trunk)
 
     def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
         return self.outer(self.activation(self.inner(self.norm(x), context)))
+
+    def with_tangents(
+        self, x: Tensor, context: Any, dtype: torch.dtype
+    ) -> tuple[Tensor, BlockTangents]:
+        """The trunk behind the block, and what the block makes of tangents."""
+        normed = Normalised(self.norm, x)
+        inside, weight, gain = self.inner.with_weight(normed.values, context)
+        inside, slope = self._value_and_slope(inside)
+        slope = slope if gain is None else gain * slope
+        pushed = BlockTangents(normed, weight, self.outer.weight, slope, dtype)
+        return x + self.outer(inside), pushed
 
 
 class ResNet(nn.Module):
@@ -147,6 +161,8 @@ class ResNet(nn.Module):
     ----------
     in_features, out_features, hidden_layer_sizes, activation, context_features
         As for :class:`MLP`; one residual block per hidden layer size.
+    dropout : float in [0, 1), default=0
+        Rate, of the units inside the blocks.
 
     Examples
     --------
@@ -156,6 +172,10 @@ class ResNet(nn.Module):
     torch.Size([3, 2])
     """
 
+    blocks: Any
+    exit: Any
+    single_tangents = True
+
     def __init__(
         self,
         in_features: int,
@@ -163,6 +183,8 @@ class ResNet(nn.Module):
         hidden_layer_sizes: Sequence[int],
         activation: str = "tanh",
         context_features: int = 0,
+        *,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         trunk = hidden_layer_sizes[0]
@@ -173,13 +195,21 @@ class ResNet(nn.Module):
             )
         self.entrance = nn.Linear(in_features, trunk)
         self.blocks = nn.ModuleList(
-            _Block(trunk, width, activation, context_features) for width in hidden_layer_sizes
+            _Block(trunk, width, activation, context_features, dropout)
+            for width in hidden_layer_sizes
         )
+        self._value_and_slope = VALUES_AND_SLOPES[activation]
         self.exit = nn.Sequential(
             nn.LayerNorm(trunk),
             ACTIVATIONS[activation](),
             zeroed(nn.Linear(trunk, out_features)),
         )
+
+    @staticmethod
+    def automatic_architecture(n_rows: int, n_features: int) -> dict[str, Any]:
+        """Widths for any table, and a dropout that is larger for a short one."""
+        rate = dropout_rate(_DROPPED_ROWS, n_rows)
+        return {"hidden_layer_sizes": _RESIDUAL_WIDTHS, "options": {"dropout": rate}}
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """(n, in_features) to (n, out_features)."""
@@ -187,6 +217,30 @@ class ResNet(nn.Module):
         for block in self.blocks:
             x = x + block(x, context)
         return self.exit(x)
+
+    def divergence(
+        self, x: Tensor, directions: Tensor, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The outputs, and ``sum_k v_k' J v_k`` for directions (m, d), all pushed along at once.
+
+        Tangents are of the dtype of the directions, which may be in single precision.
+        """
+        start = (directions @ self.entrance.weight.mT.to(directions))[None]
+        x = self.entrance(x)
+        blocks = []
+        for block in self.blocks:
+            x, pushed = block.with_tangents(x, context, directions.dtype)
+            blocks.append(pushed)
+        norm, _, last = self.exit
+        normed, ends = Normalised(norm, x), directions @ last.weight.to(directions)
+        values, slopes = self._value_and_slope(normed.values)
+        sums = []
+        for rows in row_parts(len(x), len(directions)):
+            tangents = start
+            for pushed in blocks:
+                tangents = pushed.push(tangents, rows)
+            sums.append(normed.contracted(ends, tangents, rows))
+        return last(values), (slopes * torch.cat(sums)).sum(1)
 
 
 def zeroed(layer: nn.Linear) -> nn.Linear:

@@ -1,4 +1,4 @@
-"""An ensemble of small networks with dropout, and dropout with a generator of its own."""
+"""An ensemble of small networks with dropout."""
 
 from __future__ import annotations
 
@@ -9,43 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skscore._math.calculus import divergence
 from skscore.networks._activations import ACTIVATIONS, VALUES_AND_SLOPES
+from skscore.networks._dropout import Dropout, dropout_rate
+from skscore.networks._tangents import perceptron_forms
 
 _WIDTHS = (96, 96)  # of a member
-_DROPOUT, _DROPOUT_ROWS = 0.2, 100.0  # the largest rate; rows of one more network unit dropped
-
-
-class Dropout(nn.Module):
-    """Sets values to zero with probability `rate` in training, and scales the rest up.
-
-    Its draws come from `source`, which the training loop sets: no global generator is used.
-
-    Parameters
-    ----------
-    rate : float in [0, 1)
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skscore.networks._ensemble import Dropout
-    >>> drop = Dropout(0.5)
-    >>> drop.source = torch.Generator().manual_seed(0)
-    >>> sorted(set(drop(torch.ones(100)).tolist()))
-    [0.0, 2.0]
-    """
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
-        self.source: torch.Generator | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Values of any shape."""
-        if not (self.training and self.rate):
-            return x
-        kept = torch.empty_like(x).bernoulli_(1 - self.rate, generator=self.source)
-        return x * kept.div_(1 - self.rate)
+_DROPPED_ROWS = 100.0
 
 
 class _Stack(nn.Module):
@@ -134,7 +103,7 @@ class Ensemble(nn.Module):
     @staticmethod
     def automatic_architecture(n_rows: int, n_features: int) -> dict[str, Any]:
         """Widths for a table of that size, and a dropout that is larger for a short one."""
-        rate = min(_DROPOUT, _DROPOUT_ROWS / n_rows)
+        rate = dropout_rate(_DROPPED_ROWS, n_rows)
         return {"hidden_layer_sizes": _WIDTHS, "options": {"dropout": rate}}
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -160,19 +129,14 @@ class Ensemble(nn.Module):
     def divergence(
         self, x: Tensor, directions: Tensor, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The outputs, and ``sum_k v_k' J v_k``: for two hidden layers the formula of MLP."""
-        if len(self.hidden) != 2:
-            return divergence(lambda x: self(x, context), x, directions)
+        """The outputs, and ``sum_k v_k' J v_k``, by the formula of :class:`MLP` for each member."""
         x = self._split_among_members(x)
         if context is not None:
             context = self._split_among_members(context)
-        weights, slopes = [], []
+        layers = []
         for layer in self.hidden:
             x, weight, gain = layer.with_weight(x, context)
             x, slope = self._value_and_slope(x)
-            weights.append(weight)
-            slopes.append(slope if gain is None else gain * slope)
-        first, second = weights
-        ends = (self.exit.weight @ directions.mT) @ (directions @ first)
-        forms = torch.linalg.vecdot(slopes[0] @ (second * ends.mT), slopes[1])
+            layers.append((weight.mT, slope if gain is None else gain * slope))
+        forms = perceptron_forms(directions, layers, (self.exit.weight @ directions.mT).mT)
         return self.exit(x).mean(0), forms.mean(0)

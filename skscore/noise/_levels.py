@@ -38,6 +38,11 @@ def _theta(u: Tensor, process: NoiseProcess, sigma_min: float, sigma_max: float)
     return low + (high - low) * u
 
 
+def _sqrt_theta(u: Tensor, process: NoiseProcess, sigma_min: float, sigma_max: float) -> Tensor:
+    low, high = math.sqrt(math.atan(sigma_min)), math.sqrt(math.atan(sigma_max))
+    return (low + (high - low) * u.double()).square().to(u.dtype)
+
+
 def _loguniform(u: Tensor, process: NoiseProcess, sigma_min: float, sigma_max: float) -> Tensor:
     low, high = math.log(sigma_min), math.log(sigma_max)
     return (low + (high - low) * u).exp().atan()
@@ -60,13 +65,14 @@ Schedule = Callable[[Tensor, NoiseProcess, float, float], Tensor]
 SCHEDULES: dict[str, Schedule] = {
     "time": _time,
     "theta": _theta,
+    "sqrt_theta": _sqrt_theta,
     "loguniform": _loguniform,
     "lognormal": _lognormal,
     "karras": _karras,
 }
-"""Schedules by name: even in the process's own time; in theta; in log sigma; in the quantiles
-of log sigma ~ N(-1, 1.4^2); in the seventh root of sigma.  Each is ``f(u, process, sigma_min,
-sigma_max)``, u of any shape to angles of that shape."""
+"""Schedules by name: even in the process's own time; in theta; in its square root; in log sigma;
+in the quantiles of log sigma ~ N(-1, 1.4^2); in the seventh root of sigma.  Each is
+``f(u, process, sigma_min, sigma_max)``, u of any shape to angles of that shape."""
 
 
 def training_angles(process: NoiseProcess, u: Tensor) -> Tensor:

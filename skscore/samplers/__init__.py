@@ -4,7 +4,13 @@
 rows; :mod:`skscore.samplers._reverse` that from noise to rows down all levels.
 """
 
-from skscore.samplers._flows import DormandPrinceFlow, DPMSolverMultistep, Heun, RungeKuttaFlow
+from skscore.samplers._flows import (
+    AdamsFlow,
+    DormandPrinceFlow,
+    DPMSolverMultistep,
+    Heun,
+    RungeKuttaFlow,
+)
 from skscore.samplers._langevin import KineticLangevin, UnadjustedLangevin
 from skscore.samplers._markov import Chains, Sampler, largest_curvature, run_chains
 from skscore.samplers._reverse import Path, ReverseSampler, run_reverse
@@ -30,6 +36,7 @@ REVERSE_SAMPLERS: dict[str, type[ReverseSampler]] = {
     "ddpm": Ancestral,
     "ddim": DDIM,
     "predictor_corrector": PredictorCorrector,
+    "adams": AdamsFlow,
     "heun": Heun,
     "dpm_solver": DPMSolverMultistep,
     "rk4": RungeKuttaFlow,
@@ -62,6 +69,7 @@ __all__ = [
     "DDIM",
     "REVERSE_SAMPLERS",
     "SAMPLERS",
+    "AdamsFlow",
     "Ancestral",
     "AnnealedLangevin",
     "Chains",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -106,6 +108,78 @@ def _flow_step(
     method: str, field: AngularField, y: Tensor, theta: float, theta_next: float
 ) -> Tensor:
     return METHODS[method].step(lambda t, y: field_at(field, y, t), theta, y, theta_next - theta)
+
+
+@dataclass(frozen=True)
+class _Past:
+    """The angle of the step before and the row there, and the last two angles with their slopes."""
+
+    theta: float
+    y: Tensor
+    slopes: list[tuple[float, Tensor]]
+
+
+class AdamsFlow(ReverseSampler):
+    """Steps of the probability flow by the formulas of Adams, of order three.
+
+    A step corrects the one before it by the slope where that ended (Adams and Moulton), and
+    extrapolates the last three slopes (Adams and Bashforth): one evaluation for both.  Steps may be
+    of any length; by default they are even in the square root of the angle.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skscore import ScoreBasedSampler
+    >>> from skscore.samplers import AdamsFlow
+    >>> rows, score = np.array([[-1.0], [1.0]]), lambda X, sigma: -X / (1 + sigma**2)
+    >>> draws = ScoreBasedSampler(score, AdamsFlow(), init=rows).sample(2000, random_state=0)
+    >>> bool(abs(draws.std() - 1) < 0.1)
+    True
+    """
+
+    order = 3
+    n_steps = 15
+    grid = "sqrt_theta"
+
+    def step(
+        self,
+        field: AngularField,
+        y: Tensor,
+        theta: float,
+        theta_next: float,
+        memory: Any,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Any]:
+        """Correct the last step, and take one; remembers both ends of it and three slopes."""
+        slopes = [(theta, field_at(field, y, theta))]
+        if memory is not None:
+            slopes += memory.slopes
+            y = _extrapolated(memory.y, slopes, memory.theta, theta)
+        y_next = _extrapolated(y, slopes, theta, theta_next)
+        return y_next, _Past(theta, y, slopes[:2])
+
+    def finish(self, field: AngularField, y: Tensor, theta: float) -> Tensor:
+        """A last step of the flow, by Heun's method."""
+        return _flow_step("heun", field, y, theta, 0.0)
+
+
+def _extrapolated(
+    y: Tensor, slopes: Iterable[tuple[float, Tensor]], start: float, end: float
+) -> Tensor:
+    """y and the integral from `start` to `end` of the polynomial through slopes at some angles."""
+    angles = [angle for angle, _ in slopes]
+    for angle, slope in slopes:
+        y = y + _integral(angle, [other for other in angles if other != angle], start, end) * slope
+    return y
+
+
+def _integral(node: float, others: list[float], start: float, end: float) -> float:
+    """Of the polynomial that is one at a node and zero at at most three others: Simpson's rule."""
+
+    def value(theta: float) -> float:
+        return math.prod((theta - other) / (node - other) for other in others)
+
+    return (end - start) / 6 * (value(start) + 4 * value(0.5 * (start + end)) + value(end))
 
 
 class DPMSolverMultistep(ReverseSampler):

@@ -39,7 +39,7 @@ from torch import Tensor
 from skscore._math.angles import AngularField, denoiser
 from skscore._params import Part
 
-_CHUNK = 4096  # rows moved together
+_CHUNK = 2048  # rows moved together: what a processor's cache holds of their layers
 
 
 class ReverseSampler(Part, ABC):
@@ -49,12 +49,15 @@ class ReverseSampler(Part, ABC):
     falls (None where the length of the steps is not what limits it), ``n_evaluations`` the
     calls of the field in a step (None where they vary).  ``from_infinity`` says whether steps
     may start at theta = pi/2; others start at the largest trained level, with the same draw.
+    ``grid`` is the schedule in which its steps are even, where nobody says another; None leaves
+    that to the process.
     """
 
     order: int | None = 1
     n_evaluations: int | None = 1
     from_infinity = True
     n_steps = 50
+    grid: str | None = None
 
     def check(self) -> None:
         """Refuse parameters that are out of range."""

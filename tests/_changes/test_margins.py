@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import kstest, norm
 
-from skscore._changes.curves import BehindLens, MixtureCurve
+from skscore._changes import curves
+from skscore._changes.curves import BehindLens, Lens, MixtureCurve
 from skscore._changes.margins import Margins
 
 RNG = np.random.RandomState(0)
@@ -62,6 +63,59 @@ def test_the_inverse_takes_rows_back():
     assert np.isfinite(X).all()
     np.testing.assert_allclose(M.transform(X), U, rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(M.inverse_transform(M.transform(SKEWED)), SKEWED, rtol=1e-9)
+
+
+def mixture(*components):
+    weights, means, scales = np.array(components).T
+    return MixtureCurve(weights / weights.sum(), means, scales)
+
+
+MIXTURES = {
+    "fitted": M.curves[0],
+    "pair": PAIR,
+    "single": mixture((1, 3.0, 0.2)),
+    "far apart": mixture((1, -5e3, 1.0), (1, 5e3, 1e-2), (1e-6, 0.0, 1e4)),
+    "atoms": mixture((5, 0.0, 1.0), (1, 0.3, 1e-6), (1, 0.30001, 1e-7), (1e-4, 0.0, 20.0)),
+    "offset": mixture((1, 1e6, 1.0), (2, 1e6 + 3, 0.1)),
+    "lens": BehindLens(Lens(1.0, 0.1), mixture((1, -3.0, 1.0), (2, 1.0, 0.3), (1e-3, 0.0, 5.0))),
+}
+HEIGHTS = np.concatenate([np.linspace(-38, 38, 305), RNG.standard_normal(1000), [1e-300, -1e-9]])
+
+
+def bisected(curve, u):
+    """The inverse by halves of intervals, all the way down to rounding."""
+    if isinstance(curve, BehindLens):
+        return curve.lens.inverse(bisected(curve.curve, u))
+    ends = curve.means + curve.scales * np.array([[-40.0], [40.0]])
+    low, high = np.full(len(u), ends.min()), np.full(len(u), ends.max())
+    for _ in range(200):
+        middle = 0.5 * (low + high)
+        below = curve.at(middle).u < u
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return high
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_the_inverse_is_that_by_halves_of_intervals(name):
+    """As exact in x, or in u where the map is so flat that neighbouring values have one u."""
+    curve = MIXTURES[name]
+    x, truth = curve.inverse(HEIGHTS), bisected(curve, HEIGHTS)
+    size = 1e-13 * abs(truth) + 1e-14 * np.exp(-curve.at(truth).log_slope) * (1 + abs(HEIGHTS))
+    assert (abs(x - truth) <= size).all()
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_nearly_all_of_the_inverse_is_found_from_a_table(name, monkeypatch):
+    slow = []
+    monkeypatch.setattr(curves, "_newton", lambda curve, u, low, high: slow.extend(u) or u)
+    u = RNG.standard_normal(20_000)
+    MIXTURES[name].inverse(u)
+    assert len(slow) < 0.002 * len(u)
+
+
+def test_an_inverse_of_what_is_no_number_is_none():
+    x = PAIR.inverse(np.array([0.5, np.nan, 1.0]))
+    assert np.isnan(x).tolist() == [False, True, False]
 
 
 def test_a_row_does_not_feel_the_rows_beside_it():

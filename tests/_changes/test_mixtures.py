@@ -1,5 +1,7 @@
 """Mixtures of Gaussians: how many components they have, and the EM of one column."""
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.mixture import GaussianMixture
@@ -75,3 +77,33 @@ def test_a_mixture_of_rows_has_floored_variances_and_no_warning(recwarn):
     law = fitted_mixture(rows, 3, n_steps=1, seed=0)
     assert np.linalg.eigvalsh(law.covariances_).min() >= 0.99e-4
     assert not recwarn
+
+
+CLUSTERS = np.concatenate(
+    [
+        RNG.normal(m, s, (300, 3)) @ RNG.normal(size=(3, 3))
+        for m, s in [(0, 1), (3, 0.3), (-2, 0.05)]
+    ]
+)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 7])
+@pytest.mark.parametrize("kept", [0, 10**6])
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+def test_the_mixture_of_rows_is_that_of_scikit_learn(number, kept, offset, monkeypatch):
+    monkeypatch.setattr("skscore._changes.mixtures._KEPT", kept)
+    monkeypatch.setattr("skscore._changes.mixtures._BLOCK", 700)
+    X = (CLUSTERS - CLUSTERS.mean(0)) / CLUSTERS.std(0) + offset
+    options = {"reg_covar": 1e-4, "init_params": "k-means++", "random_state": 3}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = GaussianMixture(number, max_iter=20, **options).fit(X)
+    law = fitted_mixture(X, number, 20, seed=3)
+    for name in ("weights_", "means_", "covariances_"):
+        np.testing.assert_allclose(getattr(law, name), getattr(theirs, name), atol=1e-7)
+    np.testing.assert_allclose(law.score_samples(X), theirs.score_samples(X), atol=1e-6)
+
+
+def test_rows_that_are_one_point_have_a_mixture():
+    X = np.repeat(RNG.normal(size=(4, 2)), 10, axis=0)
+    assert np.isfinite(fitted_mixture(X, 3, 20, seed=0).score_samples(X)).all()

@@ -10,10 +10,11 @@ from scipy.stats import ks_2samp, kstest, multivariate_normal
 from skscore import DiffusionScoreEstimator
 from skscore._backend.training import Plan
 from skscore._estimators.all_levels import DEFAULT_METHOD
+from skscore._fitting import defaults
 from skscore.datasets import make_gaussian, make_gaussian_mixture, make_ring, make_two_gaussians
 from skscore.exceptions import NoiseRangeWarning
 from skscore.metrics import hyvarinen_score, relative_fisher_divergence
-from skscore.networks import MLP, Ensemble
+from skscore.networks import MLP, Ensemble, ResNet
 from skscore.noise import PROCESSES, SCHEDULES, WEIGHTINGS, VariancePreserving
 from skscore.samplers import DDIM, REVERSE_SAMPLERS, Heun
 
@@ -97,7 +98,7 @@ def test_the_density_in_the_plane_integrates_to_one(plane):
     assert abs(mass - 1) < 1e-2
 
 
-@pytest.mark.parametrize("method", ["dpm_solver", "heun", "rk4", "dormand_prince"])
+@pytest.mark.parametrize("method", ["dpm_solver", "adams", "heun", "rk4", "dormand_prince"])
 def test_samples_agree_with_the_density_of_the_same_model(bimodal, method):
     grid = np.linspace(-12, 12, 2401)
     density = np.exp(bimodal.score_samples(grid[:, None]))
@@ -327,6 +328,18 @@ def test_a_method_is_a_name_or_a_sampler():
     np.testing.assert_array_equal(est.sample(4, 0), est.sample(4, 0, method=DEFAULT_METHOD))
 
 
+def test_a_sampler_has_its_own_grid_until_the_estimator_has_one(plane):
+    def thetas(est, method):
+        return est.sample(1, 0, method=method, n_steps=5, return_states=True)[2]
+
+    ends = np.arctan(plane.sigma_range_) ** 0.5
+    even = np.linspace(*ends[::-1], 6)[1:-1] ** 2
+    np.testing.assert_allclose(thetas(plane, "adams"), [np.pi / 2, *even, 0], rtol=1e-12)
+    assert (thetas(plane, "adams") != thetas(plane, "heun")).any()
+    other = pickle.loads(pickle.dumps(plane)).set_params(grid="theta")
+    np.testing.assert_array_equal(thetas(other, "adams"), thetas(other, "heun"))
+
+
 def test_states_go_from_the_gaussian_fit_to_the_rows(bimodal):
     rows, states, thetas = bimodal.sample(
         500, random_state=0, method=Heun(), n_steps=6, return_states=True
@@ -356,13 +369,38 @@ def test_unknown_methods_and_bad_numbers_are_refused():
 # -- what "auto" stands for --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("n_features", "widths"), [(5, (128, 128, 128)), (6, (192, 192))])
-def test_the_automatic_network_has_three_layers_for_few_columns_and_two_for_many(
-    n_features, widths
+@pytest.mark.parametrize(("n_features", "kind"), [(5, MLP), (6, ResNet)])
+def test_the_automatic_network_is_a_perceptron_for_few_columns_and_residual_for_many(
+    n_features, kind
 ):
-    rows = np.random.default_rng(0).normal(size=(4500, n_features))
-    est = DiffusionScoreEstimator(max_iter=1, random_state=0).fit(rows)
-    assert tuple(layer.affine.out_features for layer in est.network_.body.hidden) == widths
+    rows = np.random.default_rng(0).normal(size=(3000, n_features))
+    body = DiffusionScoreEstimator(max_iter=1, random_state=0).fit(rows).network_.body
+    assert isinstance(body, kind)
+    layers = body.hidden if kind is MLP else [block.inner for block in body.blocks]
+    assert [layer.affine.out_features for layer in layers] == [128, 128, 128]
+
+
+def test_a_residual_network_has_more_dropout_the_shorter_the_table():
+    rates = [ResNet.automatic_architecture(n, 8)["options"]["dropout"] for n in (100, 6000, 60000)]
+    assert rates == [0.2, 0.1, 0.01]
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_rounds"), [(2000, 40), (5000, 70), (20_000, 45), (200_000, 40)]
+)
+def test_the_automatic_number_of_rounds_goes_by_steps(n_rows, n_rounds):
+    assert defaults.n_rounds(DiffusionScoreEstimator(), n_rows, n_rows) == n_rounds
+    assert defaults.n_rounds(DiffusionScoreEstimator(max_iter=7), n_rows, n_rows) == 7
+
+
+def test_rounds_are_as_many_as_the_different_rows_ask_for():
+    assert defaults.n_rounds(DiffusionScoreEstimator(), 43_000, 3000) == 70
+
+
+def test_the_automatic_patience_is_a_third_of_the_rounds():
+    est = DiffusionScoreEstimator()
+    assert [defaults.patience(est, n) for n in (3, 60)] == [10, 20]
+    assert defaults.patience(est.set_params(n_iter_no_change=4), 60) == 4
 
 
 def test_the_automatic_network_of_a_short_table_is_an_ensemble_with_more_dropout_the_shorter():
@@ -406,19 +444,9 @@ def test_clustered_rows_are_learnt_on_a_mixture_and_a_gaussian_is_not():
     assert brief(max_iter=8)._network.spec.n_components == 0
 
 
-def test_a_network_that_is_ahead_of_the_mixture_goes_on(monkeypatch):
-    monkeypatch.setattr("skscore._fitting.mixture._MARGIN", np.inf)
-    est = DiffusionScoreEstimator(max_iter=12, random_state=0)
-    est.fit(make_ring().sample(500, 0))
-    assert est._network.spec.n_components == 0
-    assert est.n_iter_ == len(est.loss_curve_) == len(est.validation_scores_) == 12
-    assert est.best_validation_score_ == max(est.validation_scores_)
-    assert est.validation_scores_[est.best_iter_ - 1] == est.best_validation_score_
-
-
 @pytest.mark.parametrize("params", [{"n_components": 0}, {"conservative": True}])
 def test_no_mixture_is_fitted_where_none_is_wanted(params, monkeypatch):
-    monkeypatch.setattr("skscore._fitting.mixture.fit_mixture", None)
+    monkeypatch.setattr("skscore._fitting.tournament.fit_mixture", None)
     brief(**params)
 
 

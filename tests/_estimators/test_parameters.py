@@ -23,6 +23,7 @@ OWN_DEFAULTS = {
         "standardize": "auto",
         "learning_rate_init": 0.003,
         "max_iter": "auto",
+        "n_iter_no_change": "auto",
     }
 }
 each_class = pytest.mark.parametrize("cls", TRAINED)

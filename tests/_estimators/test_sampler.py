@@ -268,7 +268,7 @@ def test_it_draws_what_a_diffusion_estimator_draws():
     moments_agree(rows, est.sample(5000, 1), rtol=0.15)
     automatic = ScoreBasedSampler(FrozenEstimator(est)).sample(5, random_state=0)
     np.testing.assert_array_equal(
-        automatic, ScoreBasedSampler(FrozenEstimator(est), "heun").sample(5, random_state=0)
+        automatic, ScoreBasedSampler(FrozenEstimator(est), "adams").sample(5, random_state=0)
     )
 
 
@@ -309,7 +309,7 @@ def test_a_callable_that_returns_the_wrong_shape_is_refused():
 
 def test_auto_goes_down_the_levels_of_a_callable_that_takes_them():
     automatic = ScoreBasedSampler(noised_score, init=X).sample(5, random_state=0)
-    by_name = ScoreBasedSampler(noised_score, "heun", init=X).sample(5, random_state=0)
+    by_name = ScoreBasedSampler(noised_score, "adams", init=X).sample(5, random_state=0)
     np.testing.assert_array_equal(automatic, by_name)
 
 

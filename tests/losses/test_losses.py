@@ -674,7 +674,7 @@ BAD_OPTIONS = [
     (
         DiffusionScoreMatching(StraightFlow(), levels="even"),
         "'levels' parameter of DiffusionScoreMatching must be one of: 'time', 'theta', "
-        "'loguniform', 'lognormal', 'karras'. Got 'even' instead.",
+        "'sqrt_theta', 'loguniform', 'lognormal', 'karras'. Got 'even' instead.",
     ),
     (
         DiffusionScoreMatching(StraightFlow(), weighting="snr"),

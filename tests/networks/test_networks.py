@@ -23,6 +23,7 @@ from skscore.networks import (
     ScoreNetwork,
 )
 from skscore.networks._activations import VALUES_AND_SLOPES
+from skscore.networks._tangents import row_parts
 
 SIGMAS = [0.0, 0.05, 1.0, 30.0]
 WRAPPERS = {"score": ScoreNetwork, "energy": EnergyNetwork}
@@ -255,15 +256,16 @@ def jacobian_in_context(module, x, context):
     )
 
 
+@each_network
 @each_context
 @each_depth
 @pytest.mark.parametrize("m", [1, 3, 5])
-def test_divergence_of_an_mlp_is_the_trace_of_its_jacobian_in_any_metric(shape, widths, m):
+def test_divergence_of_a_body_is_the_trace_of_its_jacobian_in_any_metric(network, shape, widths, m):
     x, directions = rows(), normal(m, 3, seed=3)
-    mlp, context = in_context("mlp", shape, widths=widths)
-    values, trace = mlp.divergence(x, directions, *context)
-    close(values, mlp(x, *context))
-    J = jacobian_in_context(mlp, x, context)
+    module, context = in_context(network, shape, widths=widths)
+    values, trace = module.divergence(x, directions, *context)
+    close(values, module(x, *context))
+    J = jacobian_in_context(module, x, context)
     close(trace, torch.einsum("mi,nij,mj->n", directions, J, directions))
 
 
@@ -284,29 +286,32 @@ def test_every_activation_has_its_slope():
     assert list(VALUES_AND_SLOPES) == list(ACTIVATIONS)
 
 
-def test_one_context_for_all_rows_is_the_same_context_for_each():
-    mlp, (context,) = in_context("mlp", (1, C), widths=(8, 5))
+@each_network
+@each_depth
+def test_one_context_for_all_rows_is_the_same_context_for_each(network, widths):
+    module, (context,) = in_context(network, (1, C), widths=widths)
     directions = torch.eye(3).double()
-    shared = mlp.divergence(rows(), directions, context)
-    repeated = mlp.divergence(rows(), directions, context.expand(len(rows()), C))
+    shared = module.divergence(rows(), directions, context)
+    repeated = module.divergence(rows(), directions, context.expand(len(rows()), C))
     for a, b in zip(shared, repeated, strict=True):
         close(a, b, 1e-13)
 
 
+@each_network
 @each_context
 @each_activation
-def test_closed_form_of_the_divergence_is_the_generic_one(shape, activation):
+def test_closed_form_of_the_divergence_is_the_generic_one(network, shape, activation):
     x, directions = rows(), normal(2, 3, seed=3)
-    mlp, context = in_context("mlp", shape, activation=activation)
+    module, context = in_context(network, shape, activation=activation)
     results = [
-        mlp.divergence(x, directions, *context),
-        divergence(lambda x: mlp(x, *context), x, directions),
+        module.divergence(x, directions, *context),
+        divergence(lambda x: module(x, *context), x, directions),
     ]
     for closed, generic in zip(*results, strict=True):
         close(closed, generic)
     if activation in SMOOTH_ACTIVATIONS:  # else the slope has jumps, and autograd none of them
         closed, generic = (
-            torch.autograd.grad(trace.square().sum(), list(mlp.parameters()), allow_unused=True)
+            torch.autograd.grad(trace.square().sum(), list(module.parameters()), allow_unused=True)
             for _, trace in results
         )
         assert closed[-1] is None  # the last bias moves no slope
@@ -314,10 +319,11 @@ def test_closed_form_of_the_divergence_is_the_generic_one(shape, activation):
             close(a, b)
 
 
-def test_closed_form_of_the_divergence_holds_no_graph_without_grad():
-    mlp, context = in_context("mlp", (6, C))
+@each_network
+def test_closed_form_of_the_divergence_holds_no_graph_without_grad(network):
+    module, context = in_context(network, (6, C))
     with torch.no_grad():
-        results = mlp.divergence(rows(), torch.eye(3).double(), *context)
+        results = module.divergence(rows(), torch.eye(3).double(), *context)
     assert not any(result.requires_grad for result in results)
 
 
@@ -579,3 +585,22 @@ def test_a_network_on_a_mixture_adds_a_share_of_its_field():
     torch.testing.assert_close(
         resting.divergence(y, theta, v)[1], divergence(lambda y: resting(y, theta), y)[1]
     )
+
+
+@each_network
+def test_tangents_in_single_precision_are_those_in_double_to_its_rounding(network):
+    module, context = in_context(network, (6, C))
+    if not getattr(module, "single_tangents", False):
+        pytest.skip("takes directions of the dtype of the rows only")
+    x, directions = rows(), normal(2, 3, seed=3)
+    values, trace = module.divergence(x, directions, *context)
+    single_values, single_trace = module.divergence(x, directions.float(), *context)
+    assert torch.equal(values, single_values)
+    assert not torch.equal(trace, single_trace)
+    torch.testing.assert_close(single_trace.double(), trace, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("m", [1, 7, 600])
+def test_parts_of_rows_cover_all_rows_once(m):
+    parts = [list(range(100))[part] for part in row_parts(100, m)]
+    assert sum(parts, []) == list(range(100))

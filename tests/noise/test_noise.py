@@ -468,6 +468,9 @@ def test_levels_of_a_process_beyond_the_range_are_its_nearest_end(process_range,
 U = torch.linspace(0, 1, 33, dtype=torch.float64)
 PUBLISHED_LEVELS = {  # sigma of u in [0, 1]
     "theta": lambda u, a, b: (math.atan(a) + u * (math.atan(b) - math.atan(a))).tan(),
+    "sqrt_theta": lambda u, a, b: (
+        ((1 - u) * math.atan(a) ** 0.5 + u * math.atan(b) ** 0.5).square().tan()
+    ),
     "loguniform": lambda u, a, b: a * (b / a) ** u,
     "lognormal": lambda u, a, b: torch.as_tensor(
         truncated(u, -1.0, 1.4, a, b).ppf(u.numpy())

@@ -22,6 +22,7 @@ from skscore.noise import VarianceExploding, VariancePreserving, solver_angles
 from skscore.samplers import (
     DDIM,
     REVERSE_SAMPLERS,
+    AdamsFlow,
     Ancestral,
     AnnealedLangevin,
     DormandPrinceFlow,
@@ -40,7 +41,7 @@ SAMPLERS = {name: member() for name, member in REVERSE_SAMPLERS.items()} | {
     "heun_churn": Heun(churn=0.3),
 }
 each_sampler = pytest.mark.parametrize("name", SAMPLERS)
-FLOWS = ["ddim", "heun", "dpm_solver", "rk4", "dormand_prince"]
+FLOWS = ["ddim", "adams", "heun", "dpm_solver", "rk4", "dormand_prince"]
 each_flow = pytest.mark.parametrize("name", FLOWS)
 WITH_ORDER = [name for name, sampler in SAMPLERS.items() if sampler.order]
 ENDING_IN_THE_MEAN = [n for n, s in SAMPLERS.items() if type(s).finish is ReverseSampler.finish]
@@ -145,8 +146,9 @@ def one_step(sampler, field, theta, theta_next):
 
 def moved(sampler, field, mean, variance, angles, finish=None):
     """Exact mean and variance of Gaussian rows after steps, and a last one from `finish`."""
-    if isinstance(sampler, DPMSolverMultistep):  # has memory, but no noise: two rows say all
-        y = walk(sampler, field, torch.tensor([[mean], [mean + variance**0.5]]).double(), angles)
+    if isinstance(sampler, AdamsFlow | DPMSolverMultistep):  # memory, no noise: two rows say all
+        start = torch.tensor([[mean], [mean + variance**0.5]], dtype=torch.float64)
+        y = walk(sampler, field, start, angles)
         y = y if finish is None else sampler.finish(field, y, finish)
         return y[0].item(), (y[1] - y[0]).item() ** 2
     steps = [one_step(sampler, field, *pair) for pair in pairwise(angles)]
@@ -299,6 +301,32 @@ def test_dpm_solver_is_algorithm_2_of_its_paper():
     states.append(model(x, 6))
     path = draw(DPMSolverMultistep(), MODES, y, angles, keep_states=True)
     assert torch.allclose(path.states, torch.stack(states), atol=1e-9)
+
+
+def test_even_steps_of_adams_have_the_weights_of_the_tables():
+    # Hairer, Norsett and Wanner (1993), III.1: each slope where it was predicted, used twice.
+    y, h = normal(9, 2), -0.1
+    angles = [1.2 + k * h for k in range(6)]
+    slopes, corrected, predicted = [], y, y
+    for k, theta in enumerate(angles):
+        slopes = [MODES(predicted, angle(theta)), *slopes]
+        if k:
+            moulton = [[1 / 2, 1 / 2], [5 / 12, 8 / 12, -1 / 12]][min(k - 1, 1)]
+            corrected = corrected + h * sum(w * s for w, s in zip(moulton, slopes, strict=False))
+        bashforth = [[1.0], [3 / 2, -1 / 2], [23 / 12, -16 / 12, 5 / 12]][min(k, 2)]
+        predicted = corrected + h * sum(w * s for w, s in zip(bashforth, slopes, strict=False))
+    end = walk(AdamsFlow(), MODES, y, [*angles, angles[-1] + h])
+    assert torch.allclose(end, predicted, atol=1e-12)
+
+
+def test_steps_of_adams_may_have_any_length():
+    """Their error falls as that of even ones where every step is cut in two."""
+    y, errors = normal(10, 2), []
+    truth = fine(MODES, y, 1.4, 0.2)
+    for n in (64, 128):
+        angles = [0.2 + 1.2 * (1 - k / n) ** 2 for k in range(n + 1)]
+        errors.append((walk(AdamsFlow(), MODES, y, angles) - truth).abs().max().item())
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(3, abs=0.3)
 
 
 def test_dpm_solver_hardly_extrapolates_from_infinity():
@@ -496,7 +524,7 @@ def test_annealed_langevin_has_the_bias_that_its_notes_state():
 def test_rows_of_noise_stay_standard_normal_but_for_the_bias_of_the_steps(name):
     sampler, y = SAMPLERS[name], normal(2_500, 2)
     draws = draw(sampler, lambda y, theta: 0 * y, y).draws
-    kept = isinstance(sampler, Heun | RungeKuttaFlow | DormandPrinceFlow)
+    kept = isinstance(sampler, AdamsFlow | Heun | RungeKuttaFlow | DormandPrinceFlow)
     variance = 1.0 if kept else law_of_draws(sampler, 1.0)[1]
     assert variance == pytest.approx(1.0, abs=0.11)
     assert_moments(draws, 0.0, variance * torch.eye(2))
