@@ -235,7 +235,7 @@ class ResNet(nn.Module):
         normed, ends = Normalised(norm, x), directions @ last.weight.to(directions)
         values, slopes = self._value_and_slope(normed.values)
         sums = []
-        for rows in row_parts(len(x), len(directions)):
+        for rows in row_parts(len(x), len(directions), x.device):
             tangents = start
             for pushed in blocks:
                 tangents = pushed.push(tangents, rows)

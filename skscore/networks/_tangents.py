@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-_AT_ONCE = 512  # rows times directions
+_IN_CACHE, _IN_MEMORY = 512, 2**18  # rows times directions
 
 
 def contracted(ends: Tensor, tangents: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def perceptron_forms(
         The directions, taken back through the last layer.
     """
     n, m = layers[-1][1].shape[-2], len(directions)
-    parts = [slice(None)] if len(layers) <= 2 else row_parts(n, m)
+    parts = [slice(None)] if len(layers) <= 2 else row_parts(n, m, directions.device)
     return torch.cat([_forms(directions, layers, ends, rows) for rows in parts], dim=-1)
 
 
@@ -62,9 +62,9 @@ def _forms(
     return (own_slopes[..., rows, :] * sums).sum(-1)
 
 
-def row_parts(n: int, m: int) -> list[slice]:
-    """Rows whose tangents along m directions are held by a processor's cache."""
-    size = max(16, _AT_ONCE // m)
+def row_parts(n: int, m: int, device: torch.device) -> list[slice]:
+    """Rows whose tangents along m directions a processor's cache holds, or a GPU's memory."""
+    size = max(16, (_IN_CACHE if device.type == "cpu" else _IN_MEMORY) // m)
     return [slice(start, start + size) for start in range(0, n, size)]
 
 

@@ -600,7 +600,9 @@ def test_tangents_in_single_precision_are_those_in_double_to_its_rounding(networ
     torch.testing.assert_close(single_trace.double(), trace, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("m", [1, 7, 600])
-def test_parts_of_rows_cover_all_rows_once(m):
-    parts = [list(range(100))[part] for part in row_parts(100, m)]
+def test_parts_of_rows_cover_all_rows_once(m, device):
+    parts = [list(range(100))[part] for part in row_parts(100, m, torch.device(device))]
+    assert (len(parts) == 1) == (device == "cuda" or m == 1)
     assert sum(parts, []) == list(range(100))
