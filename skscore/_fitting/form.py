@@ -24,7 +24,7 @@ from skscore._rows import drawn_index, folds, shuffled_split, some_rows, std_err
 
 _LEAST_ROWS, _MOST_ROWS = 60, 2000
 _PARTS = 5  # one of them is held out,
-_LEAST_HELD = 100  # or more of them in turn, until so many rows were
+_LEAST_HELD = 60  # or more of them in turn, until so many rows were
 _NUMBERS = (1, 3, 8, 20)
 _EM_STEPS = 50
 _CLEAR = 5.0  # standard errors of a difference that networks need not be asked about

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from skscore import DiffusionScoreEstimator
+from skscore._backend.batches import Portion
 from skscore._changes.ties import column_ties
 from skscore._fitting import data as data_module
 from skscore._fitting import form, tournament
@@ -201,3 +202,13 @@ def test_networks_are_asked_only_where_rows_are_many_and_forms_are_near(monkeypa
     assert likely(skewed(3000))[0] == "normal"
     monkeypatch.setattr(form, "_CLEAR", 0.0)
     assert likely(skewed(3000)) == ("normal",)
+
+
+@pytest.mark.parametrize(("n", "n_parts"), [(60, 5), (100, 3), (290, 2), (300, 1), (2000, 1)])
+def test_forms_of_a_short_table_are_judged_on_sixty_rows_at_least(n, n_parts):
+    parts = form._splits(Portion(np.arange(n)), np.random.RandomState(0))
+    judged = np.concatenate([held.index for _, held in parts])
+    assert len(parts) == n_parts
+    assert 60 <= len(judged) == len(set(judged))
+    for training, held in parts:
+        assert sorted([*training.index, *held.index]) == list(range(n))
