@@ -97,7 +97,7 @@ class FlowEvaluator(_Opened):
 
         def exact(y: Tensor, theta: Tensor, v: Tensor = v) -> tuple[Tensor, Tensor]:
             F, trace = self._network.divergence(y, theta, v)
-            return F, trace[:, None].to(y)
+            return F, trace[:, None]
 
         def estimated(y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
             F, forms = quadratic_forms(lambda y: self._network(y, theta), y, v)
